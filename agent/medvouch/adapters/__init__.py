@@ -1,0 +1,1 @@
+"""One adapter per port: TSS TPM, log files, SQLite, paho."""

@@ -1,0 +1,1 @@
+"""The other side: enrolment authority, challenge and appraisal, store."""

@@ -1,0 +1,1 @@
+"""The asyncio agent: supervision, attesting, recording, reporting, control socket."""

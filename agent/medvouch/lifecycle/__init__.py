@@ -1,0 +1,1 @@
+"""States of a device's life, its owners and its trust."""

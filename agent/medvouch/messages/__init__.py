@@ -1,0 +1,1 @@
+"""The MQTT topic grammar both ways, and every payload."""

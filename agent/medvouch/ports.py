@@ -1,0 +1,225 @@
+"""What the cores need of the world, as protocols; `adapters` holds the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NewType, Protocol
+
+from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.tpm import PcrSelection, SignedAttest
+
+KeyHandle = NewType("KeyHandle", int)
+"""A key that the Tpm holds loaded or persistent; only meaningful to the adapter that returned it."""
+
+
+@dataclass(frozen=True)
+class CreatedKey:
+    """A key made by TPM2_Create: `public` is a TPMT_PUBLIC, `private` the wrapped TPM2B_PRIVATE contents."""
+
+    public: bytes
+    private: bytes
+
+
+class Tpm(Protocol):
+    """The TPM 2.0 commands that medvouch needs. Blocking; one thread owns it. All failures raise TpmFault."""
+
+    def pcr_read(self, selection: PcrSelection) -> Mapping[HashAlg, Mapping[int, bytes]]:
+        """TPM2_PCR_Read, repeated until all of `selection` is read."""
+        ...
+
+    def pcr_extend(self, pcr: int, digests: Mapping[HashAlg, bytes]) -> None:
+        """TPM2_PCR_Extend."""
+        ...
+
+    def quote(self, key: KeyHandle, qualifying_data: bytes, selection: PcrSelection) -> SignedAttest:
+        """TPM2_Quote with the key's own scheme."""
+        ...
+
+    def certify(self, subject: KeyHandle, key: KeyHandle, qualifying_data: bytes) -> SignedAttest:
+        """TPM2_Certify of `subject` by `key`."""
+        ...
+
+    def sign(self, key: KeyHandle, digest: bytes) -> bytes:
+        """TPM2_Sign of a SHA-256 digest by an unrestricted ECDSA P-256 key: r || s, each left-padded to 32 bytes."""
+        ...
+
+    def create_primary(self, template: bytes) -> KeyHandle:
+        """TPM2_CreatePrimary in the endorsement hierarchy from a TPMT_PUBLIC."""
+        ...
+
+    def create(self, parent: KeyHandle, template: bytes) -> CreatedKey:
+        """TPM2_Create below `parent` from a TPMT_PUBLIC."""
+        ...
+
+    def load(self, parent: KeyHandle, key: CreatedKey) -> KeyHandle:
+        """TPM2_Load."""
+        ...
+
+    def persist(self, key: KeyHandle, handle: int) -> KeyHandle:
+        """TPM2_EvictControl to a persistent handle; the transient one is flushed."""
+        ...
+
+    def persistent(self, handle: int) -> KeyHandle | None:
+        """The key at a persistent handle, or None where it is free."""
+        ...
+
+    def flush(self, key: KeyHandle) -> None:
+        """TPM2_FlushContext."""
+        ...
+
+    def read_public(self, key: KeyHandle) -> bytes:
+        """TPMT_PUBLIC of a key."""
+        ...
+
+    def activate_credential(
+        self, key: KeyHandle, endorsement_key: KeyHandle, credential: bytes, secret: bytes
+    ) -> bytes:
+        """TPM2_ActivateCredential with the EK's policy session (PolicySecret of the endorsement hierarchy).
+
+        `credential` is the contents of a TPM2B_ID_OBJECT, `secret` of a TPM2B_ENCRYPTED_SECRET.
+        """
+        ...
+
+    def nv_define(self, public: bytes, auth: bytes) -> None:
+        """TPM2_NV_DefineSpace of a TPMS_NV_PUBLIC with the owner's authorisation."""
+        ...
+
+    def nv_read_public(self, index: int) -> bytes | None:
+        """TPMS_NV_PUBLIC of an index, or None where it is not defined."""
+        ...
+
+    def nv_read(self, index: int) -> bytes:
+        """All bytes of an index readable with the owner's or its own empty authorisation (EK certificates)."""
+        ...
+
+    def set_hierarchy_auths(self, owner: bytes, lockout: bytes) -> None:
+        """TPM2_HierarchyChangeAuth of owner and lockout, from empty."""
+        ...
+
+    def ownership_taken(self) -> bool:
+        """Whether ownerAuthSet and lockoutAuthSet stand in TPM_PT_PERMANENT."""
+        ...
+
+    def random(self, size: int) -> bytes:
+        """TPM2_GetRandom, repeated until `size` bytes are there."""
+        ...
+
+    def close(self) -> None:
+        """Flush what was loaded and let go of the TPM."""
+        ...
+
+
+class MeasurementLogs(Protocol):
+    """The logs of this boot. Raises StorageFault where a log exists and cannot be read or is over its limit."""
+
+    def uefi(self) -> bytes:
+        """The raw TCG2 event log."""
+        ...
+
+    def systemd(self) -> bytes | None:
+        """systemd's userspace measurement log, or None where this system keeps none."""
+        ...
+
+    def ima(self) -> bytes | None:
+        """IMA's binary measurement list, or None where this system keeps none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Timestamp:
+    """Milliseconds since 1970 (UTC), and whether that clock has reason to be believed."""
+
+    ms: int
+    ok: bool
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> Timestamp:
+        """Wall clock."""
+        ...
+
+    def uptime_s(self) -> int:
+        """Whole seconds since boot."""
+        ...
+
+
+class Entropy(Protocol):
+    """Randomness fit for keys and nonces."""
+
+    def bytes(self, size: int) -> bytes:
+        """`size` random bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Message:
+    """One MQTT application message."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    correlation: bytes | None = None
+
+
+class Transport(Protocol):
+    """An MQTT 5 session that reconnects by itself.
+
+    Every failure to reach the broker is kept in `fault` (one line) and retried; nothing raises for it.
+    """
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session stands now."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """Why it does not, one line with what to do; empty while connected."""
+        ...
+
+    async def start(self, subscriptions: Sequence[str]) -> None:
+        """Begin connecting; subscriptions are renewed on every connect."""
+        ...
+
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, correlation: bytes | None = None
+    ) -> None:
+        """Returns once the broker acknowledged (QoS 1); PUBACK >= 0x80 raises Refusal `publish-refused`."""
+        ...
+
+    def messages(self) -> AsyncIterator[Message]:
+        """Messages of the subscriptions, and one Message with topic `$session` for each change of session:
+        payload `connected`, `lost`, or `taken-over` (DISCONNECT 0x8E).
+        """
+        ...
+
+    async def close(self) -> None:
+        """Publish what is queued, disconnect cleanly."""
+        ...
+
+
+class Store(Protocol):
+    """The agent's durable state. Every write is on the disk when the call returns; failures raise StorageFault."""
+
+    def get(self, key: str) -> bytes | None:
+        """A value, or None."""
+        ...
+
+    def put(self, values: Mapping[str, bytes | None]) -> None:
+        """Write (None: delete) several values in one transaction."""
+        ...
+
+    def next_seq(self) -> int:
+        """The next message number; never the same twice, also across restarts."""
+        ...
+
+    def first_time(self, kind: str, identifier: str) -> bool:
+        """Record (kind, identifier); False where it was recorded before (commands run once)."""
+        ...
+
+    def close(self) -> None:
+        """Close the database."""
+        ...
