@@ -5,7 +5,8 @@
 - `EnvironmentFault`: the TPM, the network, the disk, the configuration or the call is at fault.
 - anything else that escapes is our bug.
 
-Every error says what happened, where (`place`: PCR, event, offset, component) and what to do next (`remedy`).
+Every error says what happened, where (`place`: PCR, event, offset, component) and what to do next (`remedy`); what is
+too long is cut, since strangers' bytes are quoted there, and it all ends up in logs, events and results.
 Exit codes are the one table of the command line: 0 fine, 1 negative verdict, 2 usage, 3 configuration, 4 TPM,
 5 network, 6 storage, 7 missing part of the environment.
 """
@@ -15,6 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
+MAX_DETAIL, MAX_PLACE = 1024, 256
+"""Characters."""
+
 
 class MedvouchError(Exception):
     """Root of all errors that medvouch raises on purpose."""
@@ -22,16 +26,20 @@ class MedvouchError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, code: str, detail: str, *, place: str = "", remedy: str = "") -> None:
-        super().__init__(code, detail)
+        super().__init__(code, detail := _cut(detail, MAX_DETAIL))
         self.code = code
         self.detail = detail
-        self.place = place
+        self.place = _cut(place, MAX_PLACE)
         self.remedy = remedy
 
     def __str__(self) -> str:
         where = f" ({self.place})" if self.place else ""
         then = f"; {self.remedy}" if self.remedy else ""
         return f"{self.code}: {self.detail}{where}{then}"
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 class InputError(MedvouchError):

@@ -8,38 +8,29 @@ import enum
 class HashAlg(enum.IntEnum):
     """A TPM_ALG_ID of a hash; `size` is its digest in bytes, `label` its name as hashlib and tpm2-tools write it."""
 
-    SHA1 = 0x0004
-    SHA256 = 0x000B
-    SHA384 = 0x000C
-    SHA512 = 0x000D
-    SM3_256 = 0x0012
-    SHA3_256 = 0x0027
-    SHA3_384 = 0x0028
-    SHA3_512 = 0x0029
+    size: int
+    label: str
 
-    @property
-    def label(self) -> str:
-        """Lower-case name, e.g. `sha256`."""
-        return self.name.lower()
+    SHA1 = 0x0004, 20
+    SHA256 = 0x000B, 32
+    SHA384 = 0x000C, 48
+    SHA512 = 0x000D, 64
+    SM3_256 = 0x0012, 32
+    SHA3_256 = 0x0027, 32
+    SHA3_384 = 0x0028, 48
+    SHA3_512 = 0x0029, 64
 
-    @property
-    def size(self) -> int:
-        """Digest size in bytes."""
-        return _SIZES[self]
+    def __new__(cls, identifier: int, size: int) -> HashAlg:
+        """Plain attributes: properties that look the name up cost more than many a hash."""
+        member = int.__new__(cls, identifier)
+        member._value_ = identifier
+        member.size = size
+        return member
+
+    def __init__(self, *_: int) -> None:
+        self.label = self._name_.lower()
 
     @classmethod
     def of(cls, label: str) -> HashAlg:
         """The algorithm with this label; KeyError where there is none."""
         return cls[label.upper()]
-
-
-_SIZES = {
-    HashAlg.SHA1: 20,
-    HashAlg.SHA256: 32,
-    HashAlg.SHA384: 48,
-    HashAlg.SHA512: 64,
-    HashAlg.SM3_256: 32,
-    HashAlg.SHA3_256: 32,
-    HashAlg.SHA3_384: 48,
-    HashAlg.SHA3_512: 64,
-}

@@ -51,8 +51,11 @@ class Cursor:
         return int.from_bytes(self.take(size), self.byteorder)
 
     def u8(self) -> int:
-        """A byte."""
-        return self.uint(1)
+        """A byte; most of what a decoder asks for, so it makes no slice."""
+        if self.offset >= len(self.data):
+            self.take(1)
+        self.offset += 1
+        return self.data[self.offset - 1]
 
     def u16(self) -> int:
         """16 bits."""

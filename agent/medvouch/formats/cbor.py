@@ -1,0 +1,141 @@
+"""CBOR in the one profile that signed input may use: deterministic encoding (RFC 8949, 4.2.1), definite lengths.
+
+cbor2 encodes; what it decodes by default is too much for signed input (indefinite lengths, non-minimal heads, duplicate
+keys, trailing bytes, tags turned into objects), so decoding is a small reader of this profile alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cbor2
+from cbor2 import CBORTag as Tag
+
+from medvouch.formats.cursor import Cursor
+
+__all__ = ["MAX_DEPTH", "MAX_ITEMS", "Tag", "decode", "encode"]
+
+MAX_DEPTH = 16
+MAX_ITEMS = 1 << 16
+"""Data items in one document, keys and values counted; lengths are bounded by the input itself."""
+
+_CONSTANTS = {20: False, 21: True, 22: None}
+"""The simple values of the profile (RFC 8949, 3.3)."""
+
+
+def encode(value: Any) -> bytes:
+    """Deterministic CBOR of None, bool, int, bytes, str, lists, tuples, mappings and Tags; TypeError for all else."""
+    return cbor2.dumps(_ordered(value))
+
+
+def _ordered(value: Any) -> Any:
+    match value:
+        case None | bool() | bytes() | str():
+            return value
+        case int() if -(1 << 64) <= value < 1 << 64:
+            return int(value)
+        case list() | tuple():
+            return [_ordered(item) for item in value]
+        case Mapping():
+            entries = {_key(key): _ordered(item) for key, item in value.items()}
+            return dict(sorted(entries.items(), key=lambda entry: cbor2.dumps(entry[0])))
+        case Tag():
+            return Tag(value.tag, _ordered(value.value))
+    raise TypeError(f"{type(value).__name__} has no place in our CBOR")
+
+
+def _key(key: Any) -> Any:
+    if isinstance(key, bool) or not isinstance(key, int | bytes | str):
+        raise TypeError(f"{type(key).__name__} is no key in our CBOR")
+    return _ordered(key)
+
+
+def decode(data: bytes, *, deterministic: bool = True) -> Any:
+    """One data item as None, bool, int, bytes, str, list, dict or Tag; a Tag is never interpreted.
+
+    Raises InputError `cbor-truncated|trailing|limit|malformed`, for any bytes whatever. Where `deterministic` is False
+    the keys of a map may stand in any order (formats of others); all else still holds.
+    """
+    reader = _Reader(data, deterministic)
+    value = reader.item(0)
+    reader.cursor.done()
+    return value
+
+
+class _Reader:
+    """Reads data items off a cursor."""
+
+    def __init__(self, data: bytes, deterministic: bool) -> None:
+        self.cursor = Cursor(data, "cbor")
+        self._deterministic = deterministic
+        self._items = 0
+
+    def item(self, depth: int) -> Any:  # noqa: C901 - a case for each major type
+        self._items += 1
+        if self._items > MAX_ITEMS:
+            self.cursor.fail("limit", f"more than {MAX_ITEMS} data items")
+        if depth > MAX_DEPTH:
+            self.cursor.fail("limit", f"nested deeper than {MAX_DEPTH}")
+        first = self.cursor.u8()
+        major, argument = first >> 5, first & 0x1F
+        if argument >= 24:
+            argument = self._argument(first)
+        value: Any
+        match major:
+            case 0:
+                value = argument
+            case 1:
+                value = -1 - argument
+            case 2:
+                value = self.cursor.take(argument)
+            case 3:
+                value = self._text(argument)
+            case 4:
+                value = [self.item(depth + 1) for _ in range(argument)]
+            case 5:
+                value = self._map(argument, depth + 1)
+            case 6:
+                value = Tag(argument, self.item(depth + 1))
+            case _:
+                value = self._constant(argument)
+        return value
+
+    def _argument(self, first: int) -> int:
+        """The argument after a head's first byte (RFC 8949, 3); that of major type 7 is refused."""
+        info = first & 0x1F
+        if info > 27 or first >> 5 == 7:
+            self.cursor.fail("malformed", f"0x{first:02x} begins an indefinite length, a float or nothing known")
+        width = 1 << (info - 24)
+        argument = self.cursor.uint(width)
+        if argument < (24 if width == 1 else 1 << (4 * width)):
+            self.cursor.fail("malformed", "a number is not in its shortest form")
+        return argument
+
+    def _text(self, size: int) -> str:
+        raw = self.cursor.take(size)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            self.cursor.fail("malformed", "text is not UTF-8")
+
+    def _constant(self, number: int) -> bool | None:
+        if number not in _CONSTANTS:
+            self.cursor.fail("malformed", f"simple value {number}")
+        return _CONSTANTS[number]
+
+    def _map(self, pairs: int, depth: int) -> dict[int | bytes | str, Any]:
+        entries: dict[int | bytes | str, Any] = {}
+        previous = b""
+        for _ in range(pairs):
+            start = self.cursor.offset
+            key = self.item(depth)
+            if isinstance(key, bool) or not isinstance(key, int | bytes | str):
+                self.cursor.fail("malformed", "a map key is neither number nor string")
+            if key in entries:
+                self.cursor.fail("malformed", "a map key stands twice")
+            raw = self.cursor.data[start : self.cursor.offset]
+            if self._deterministic and raw < previous:
+                self.cursor.fail("malformed", "map keys are not in order")
+            entries[key], previous = self.item(depth), raw
+        return entries
