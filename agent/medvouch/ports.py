@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
+from medvouch.errors import EnvironmentFault
 from medvouch.formats.algorithms import HashAlg
-from medvouch.formats.tpm import PcrSelection, SignedAttest
+from medvouch.formats.tpm import ClockInfo, PcrSelection, SignedAttest
 
 KeyHandle = NewType("KeyHandle", int)
 """A key that the Tpm holds loaded or persistent; only meaningful to the adapter that returned it."""
@@ -37,7 +38,7 @@ class Tpm(Protocol):
         ...
 
     def certify(self, subject: KeyHandle, key: KeyHandle, qualifying_data: bytes) -> SignedAttest:
-        """TPM2_Certify of `subject` by `key`."""
+        """TPM2_Certify of `subject` by `key`; for IDevID and IAK as `subject` their templates' policy is satisfied."""
         ...
 
     def sign(self, key: KeyHandle, digest: bytes) -> bytes:
@@ -57,7 +58,11 @@ class Tpm(Protocol):
         ...
 
     def persist(self, key: KeyHandle, handle: int) -> KeyHandle:
-        """TPM2_EvictControl to a persistent handle; the transient one is flushed."""
+        """TPM2_EvictControl to a persistent handle with the owner's empty auth; the transient one is flushed."""
+        ...
+
+    def evict(self, handle: int) -> None:
+        """TPM2_EvictControl of a persistent handle with the owner's empty auth; nothing where it is free."""
         ...
 
     def persistent(self, handle: int) -> KeyHandle | None:
@@ -65,7 +70,7 @@ class Tpm(Protocol):
         ...
 
     def flush(self, key: KeyHandle) -> None:
-        """TPM2_FlushContext."""
+        """TPM2_FlushContext of a transient key; a persistent one is only let go of."""
         ...
 
     def read_public(self, key: KeyHandle) -> bytes:
@@ -82,7 +87,11 @@ class Tpm(Protocol):
         ...
 
     def nv_define(self, public: bytes, auth: bytes) -> None:
-        """TPM2_NV_DefineSpace of a TPMS_NV_PUBLIC with the owner's authorisation."""
+        """TPM2_NV_DefineSpace of a TPMS_NV_PUBLIC with the owner's empty auth."""
+        ...
+
+    def nv_undefine(self, index: int) -> None:
+        """TPM2_NV_UndefineSpace with the owner's empty auth; nothing where it is not defined."""
         ...
 
     def nv_read_public(self, index: int) -> bytes | None:
@@ -94,11 +103,15 @@ class Tpm(Protocol):
         ...
 
     def set_hierarchy_auths(self, owner: bytes, lockout: bytes) -> None:
-        """TPM2_HierarchyChangeAuth of owner and lockout, from empty."""
+        """TPM2_HierarchyChangeAuth of owner, then lockout, from empty; one that is set already is left as it is."""
         ...
 
     def ownership_taken(self) -> bool:
         """Whether ownerAuthSet and lockoutAuthSet stand in TPM_PT_PERMANENT."""
+        ...
+
+    def read_clock(self) -> ClockInfo:
+        """TPM2_ReadClock, unsigned."""
         ...
 
     def random(self, size: int) -> bytes:
@@ -167,7 +180,7 @@ class Message:
 class Transport(Protocol):
     """An MQTT 5 session that reconnects by itself.
 
-    Every failure to reach the broker is kept in `fault` (one line) and retried; nothing raises for it.
+    Every failure to reach the broker is kept in `fault` and retried; nothing raises for it.
     """
 
     @property
@@ -176,8 +189,8 @@ class Transport(Protocol):
         ...
 
     @property
-    def fault(self) -> str:
-        """Why it does not, one line with what to do; empty while connected."""
+    def fault(self) -> EnvironmentFault | None:
+        """Why it does not; None while it stands, and before the first attempt has ended."""
         ...
 
     async def start(self, subscriptions: Sequence[str]) -> None:

@@ -1,0 +1,209 @@
+"""Appraisal of evidence (RFC 9334): step by step, each a typed refusal, signatures before logs are parsed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medvouch.attestation import refusals
+from medvouch.attestation.evidence import EAT_CONTENT_TYPE, QuoteRecord, UnverifiedEvidence, qualifying_data
+from medvouch.attestation.key_roles import check_device_key
+from medvouch.attestation.policy import Policy
+from medvouch.attestation.reference import VerifiedReference, match
+from medvouch.attestation.replay import Logs, Replay, replay
+from medvouch.attestation.semantics import Boot, SecureBoot, understand
+from medvouch.crypto import cose, tpm
+from medvouch.crypto.keys import PublicKey
+from medvouch.crypto.x509 import verify_lak_certificate
+from medvouch.errors import Refusal
+from medvouch.formats import eventlog, ima, systemd
+from medvouch.formats.eat import Eat
+from medvouch.formats.enrolment import device_id
+from medvouch.formats.tpm import Attest, CertifyInfo, PcrSelection, QuoteInfo, SignedAttest
+from medvouch.formats.tpm_public import Public
+
+
+@dataclass(frozen=True, order=True)
+class BootClock:
+    """How far a TPM has come (TPMS_CLOCK_INFO, Part 2, 10.11.1); compared in this order."""
+
+    reset_count: int
+    restart_count: int
+    clock_ms: int
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the appraiser knows of the device before it looks at evidence.
+
+    `nonce` None: an offline verifier that issued no challenge, so freshness is not judged. `attestation_key` and
+    `client_key_thumbprint` None: no enrolment record at hand, the certificates alone say whose keys these are.
+    `last_clock`: of the last evidence accepted from this device.
+    """
+
+    appraiser: str
+    device: str | None = None
+    nonce: bytes | None = None
+    attestation_key: PublicKey | None = None
+    client_key_thumbprint: bytes | None = None
+    last_clock: BootClock | None = None
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """What the appraiser trusts: enrolment authorities, what they revoked (both DER), and verified reference values."""
+
+    enrolment_roots: Sequence[bytes]
+    references: Sequence[VerifiedReference]
+    revocations: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True)
+class Appraisal:
+    """Evidence that passed every step, and what it says."""
+
+    device: str
+    claims: Eat
+    boot_clock: BootClock
+    clock_safe: bool
+    replay: Replay
+    boot: Boot
+    release: str
+
+
+def appraise(
+    evidence: UnverifiedEvidence, expected: Expectation, anchors: Anchors, policy: Policy, judged_at: int
+) -> Appraisal:
+    """Judge evidence at `judged_at` (seconds since 1970). Raises Refusal or InputError at the first step that fails.
+
+    1.  The LAK certificate chains to the enrolment authority and holds at the judged time.
+    2.  It names the device that was asked, and its key is the one enrolled.
+    3.  That key signed the quote, and it is a quote.
+    4.  That key certified (TPM2_Certify) exactly the key that signs the claims.
+    5.  The claims' signature holds; only now are they parsed.
+    6.  They answer this challenge, for this appraiser, from this connection key and this device.
+    7.  The quote is bound to these claims.
+    8.  The quote covers exactly the required PCRs, and the values stand under the same numbers.
+    9.  The values are the ones quoted.
+    10. The TPM's clock rose since the last accepted evidence.
+    11. The claims are of this boot.
+    12. The event log is the one the claims name.
+    13. Every quoted PCR is explained by replaying the logs; boot_aggregate is recomputed.
+    14. Only verified events are interpreted: Secure Boot as the policy demands.
+    15. The boot chain is that of a reference.
+    """
+    record = evidence.quote
+    device, attestation_key = _attestation_key(record, expected, anchors, judged_at)  # 1, 2
+    quote, quoted = _verified_quote(record.quote, attestation_key)  # 3
+    eat_key = _certified_eat_key(record, attestation_key)  # 4
+    payload = _verified_claims(evidence.eat, eat_key)  # 5
+    claims = Eat.parse(payload)
+    _check_addressing(claims, device, expected)  # 6
+    if quote.extra_data != qualifying_data(claims.audience, claims.nonce, payload):  # 7
+        raise Refusal(refusals.BINDING_MISMATCH, "the quote's qualifyingData is not made from these claims")
+    _check_selection(quoted, record, policy)  # 8
+    if tpm.pcr_digest(record.pcrs, quoted.selection) != quoted.pcr_digest:  # 9
+        raise Refusal(refusals.PCR_DIGEST_MISMATCH, "the digest over the PCR values is not the quoted one")
+    clock = _risen_clock(quote, expected.last_clock)  # 10
+    if claims.boot_count != clock.reset_count:  # 11
+        detail = f"claims say boot {claims.boot_count}, the quote {clock.reset_count}"
+        raise Refusal(refusals.BOOT_COUNT_MISMATCH, detail)
+    if hashlib.sha256(evidence.uefi).digest() != claims.uefi_log_digest:  # 12
+        raise Refusal(refusals.LOG_DIGEST_MISMATCH, "the claims name another event log", place="uefi")
+    replayed = replay(_logs(evidence), record.pcrs)  # 13
+    texts = [text for reference in anchors.references for text in reference.values.command_lines]
+    boot = understand(replayed.events, command_lines=texts)  # 14
+    if policy.require_secure_boot and boot.secure_boot is not SecureBoot.ON:
+        raise Refusal(refusals.SECURE_BOOT_OFF, f"by verified events it is {boot.secure_boot.value}", place="PCR 7")
+    reference = match(replayed.events, anchors.references)  # 15
+    return Appraisal(device, claims, clock, quote.clock_info.safe, replayed, boot, reference.release)
+
+
+def _logs(evidence: UnverifiedEvidence) -> Logs:
+    return Logs(
+        uefi=eventlog.parse(evidence.uefi),
+        systemd=systemd.parse(evidence.systemd) if evidence.systemd is not None else (),
+        ima=ima.parse_binary(evidence.ima) if evidence.ima is not None else (),
+    )
+
+
+def _attestation_key(
+    record: QuoteRecord, expected: Expectation, anchors: Anchors, judged_at: int
+) -> tuple[str, PublicKey]:
+    certificate = verify_lak_certificate(
+        record.lak_certificate, anchors.enrolment_roots, judged_at, revocations=anchors.revocations
+    )
+    device, key = certificate.device_id, certificate.public_key
+    if expected.device is not None and device != expected.device:
+        raise Refusal(refusals.IDENTITY_MISMATCH, f"{expected.device} was asked, {device} answered")
+    if expected.attestation_key is not None and key != expected.attestation_key:
+        raise Refusal(refusals.SIGNER_NOT_ENROLLED, "the LAK certificate is of a key that is not the enrolled one")
+    return device, key
+
+
+def _verified_quote(signed: SignedAttest, key: PublicKey) -> tuple[Attest, QuoteInfo]:
+    attest = _signed_by(signed, key, "the quote")
+    if not isinstance(attest.attested, QuoteInfo):
+        raise Refusal(refusals.QUOTE_TYPE_WRONG, f"it is a {type(attest.attested).__name__}")
+    return attest, attest.attested
+
+
+def _signed_by(signed: SignedAttest, key: PublicKey, what: str) -> Attest:
+    try:
+        return tpm.verify_attest(signed, key).attest
+    except Refusal as error:
+        raise Refusal(refusals.QUOTE_SIGNATURE_INVALID, f"{what}: {error.detail}") from error
+
+
+def _certified_eat_key(record: QuoteRecord, attestation_key: PublicKey) -> PublicKey:
+    try:
+        attest = tpm.verify_attest(record.ldevid_certify, attestation_key).attest
+    except Refusal as error:
+        raise Refusal(refusals.EAT_KEY_NOT_CERTIFIED, error.detail) from error
+    name = tpm.name(record.ldevid_public)
+    if not isinstance(attest.attested, CertifyInfo) or attest.attested.name != name:
+        raise Refusal(refusals.EAT_KEY_NOT_CERTIFIED, "TPM2_Certify is over another object")
+    public = Public.parse(record.ldevid_public)
+    check_device_key(public, name="LDevID")
+    return tpm.public_key(public)
+
+
+def _verified_claims(eat: bytes, key: PublicKey) -> bytes:
+    try:
+        return cose.verify1(eat, key, content_type=EAT_CONTENT_TYPE).payload
+    except Refusal as error:
+        raise Refusal(refusals.EAT_SIGNATURE_INVALID, error.detail) from error
+
+
+def _check_addressing(claims: Eat, device: str, expected: Expectation) -> None:
+    if expected.nonce is not None and claims.nonce != expected.nonce:
+        raise Refusal(refusals.NONCE_MISMATCH, f"{expected.nonce.hex()} was asked, {claims.nonce.hex()} answered")
+    if claims.audience != expected.appraiser:
+        raise Refusal(refusals.AUDIENCE_MISMATCH, f"it was made for {claims.audience!r}, we are {expected.appraiser!r}")
+    thumbprint = expected.client_key_thumbprint
+    if thumbprint is not None and claims.client_key_thumbprint != thumbprint:
+        raise Refusal(refusals.CLIENT_KEY_MISMATCH, f"enrolled {thumbprint.hex()}")
+    if device_id(claims.ueid) != device:
+        raise Refusal(refusals.UEID_MISMATCH, f"the claims name {claims.ueid.hex()}")
+
+
+def _check_selection(quoted: QuoteInfo, record: QuoteRecord, policy: Policy) -> None:
+    if not any(pcrs for _, pcrs in quoted.selection.banks):
+        raise Refusal(refusals.PCR_SELECTION_EMPTY, "the quote selects no PCR")
+    if quoted.selection != policy.selection:
+        raise Refusal(refusals.PCR_SELECTION_MISMATCH, f"quoted {quoted.selection}, required {policy.selection}")
+    labels = PcrSelection.of(record.pcrs)
+    if dict(labels.banks) != dict(quoted.selection.banks):
+        raise Refusal(refusals.PCR_VALUES_RELABELLED, f"quoted {quoted.selection}, the values are labelled {labels}")
+
+
+def _risen_clock(quote: Attest, last: BootClock | None) -> BootClock:
+    info = quote.clock_info
+    clock = BootClock(info.reset_count, info.restart_count, info.clock)
+    if last is not None and clock.reset_count < last.reset_count:
+        detail = f"resetCount {clock.reset_count} follows {last.reset_count}"
+        raise Refusal(refusals.TPM_CLEARED, detail)
+    if last is not None and clock <= last:
+        raise Refusal(refusals.CLOCK_WENT_BACK, f"{clock} does not follow {last}")
+    return clock

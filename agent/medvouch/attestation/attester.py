@@ -1,0 +1,111 @@
+"""The attester: turns a challenge into evidence with a TPM and the logs of this boot."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from medvouch.attestation.evidence import EAT_CONTENT_TYPE, PcrValues, QuoteRecord, encode_evidence, qualifying_data
+from medvouch.attestation.provisioning import attestation_key, load_ldevid
+from medvouch.attestation.tpm_signer import TpmSigner
+from medvouch.crypto import cose
+from medvouch.crypto.tpm import pcr_digest
+from medvouch.errors import TpmFault
+from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.eat import Eat
+from medvouch.formats.identity import DeviceIdentity
+from medvouch.formats.tpm import Attest, PcrSelection, QuoteInfo, SignedAttest
+from medvouch.ports import Clock, CreatedKey, KeyHandle, MeasurementLogs, Tpm
+
+QUOTE_ATTEMPTS = 5
+"""IMA may extend PCR 10 between reading and quoting; more than a few times in a row is no coincidence."""
+
+
+@dataclass(frozen=True)
+class AttestationKeys:
+    """The in-service keys, loaded; the LAK's certificate, and its TPM2_Certify of the LDevID."""
+
+    lak: KeyHandle
+    lak_certificate: bytes
+    ldevid: KeyHandle
+    ldevid_public: bytes
+    ldevid_certify: SignedAttest
+
+    @classmethod
+    def load(cls, tpm: Tpm, identity: DeviceIdentity) -> AttestationKeys:
+        """The keys of an enrolled device. Raises TpmFault, among others where the TPM was cleared."""
+        lak = attestation_key(tpm)
+        ldevid = load_ldevid(tpm, CreatedKey(identity.ldevid_public, identity.ldevid_private))
+        certified = tpm.certify(ldevid, lak, b"")
+        return cls(lak, identity.lak_certificate, ldevid, identity.ldevid_public, certified)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the claims say of the device itself: UEID, hardware and software, and its connection key (RFC 9711)."""
+
+    ueid: bytes
+    client_key_thumbprint: bytes
+    oem_id: bytes
+    hw_model: bytes
+    hw_version: str
+    sw_name: str
+    sw_version: str
+
+
+class Attester:
+    """Makes evidence. Blocking, and as single-threaded as its Tpm; raises TpmFault or StorageFault."""
+
+    def __init__(
+        self, tpm: Tpm, logs: MeasurementLogs, clock: Clock, keys: AttestationKeys, description: Description
+    ) -> None:
+        self._tpm = tpm
+        self._logs = logs
+        self._clock = clock
+        self._keys = keys
+        self._description = description
+        self._signer = TpmSigner(tpm, keys.ldevid, keys.ldevid_public)
+        boot = tpm.read_clock()
+        self._boot_count = boot.reset_count
+        self.boot_id = f"{boot.reset_count}.{boot.restart_count}"
+        """Names this boot: resetCount and restartCount of the TPM."""
+
+    def evidence(self, nonce: bytes, appraiser: str, selection: PcrSelection) -> bytes:
+        """Encoded evidence for one challenge: the claims, then the quote over them, then the logs."""
+        uefi = self._logs.uefi()
+        payload = self._claims(nonce, appraiser, uefi).encode()
+        eat = cose.sign1(payload, self._signer, content_type=EAT_CONTENT_TYPE)
+        quote, pcrs = self._quote(qualifying_data(appraiser, nonce, payload), selection)
+        keys = self._keys
+        record = QuoteRecord(quote, pcrs, keys.lak_certificate, keys.ldevid_public, keys.ldevid_certify)
+        return encode_evidence(eat, record, uefi, self._logs.systemd(), self._logs.ima())
+
+    def _claims(self, nonce: bytes, appraiser: str, uefi: bytes) -> Eat:
+        about = self._description
+        return Eat(
+            nonce=nonce,
+            audience=appraiser,
+            issued_at=self._clock.now().ms // 1000,
+            client_key_thumbprint=about.client_key_thumbprint,
+            ueid=about.ueid,
+            oem_id=about.oem_id,
+            hw_model=about.hw_model,
+            hw_version=about.hw_version,
+            uptime=self._clock.uptime_s(),
+            boot_count=self._boot_count,
+            sw_name=about.sw_name,
+            sw_version=about.sw_version,
+            uefi_log_digest=hashlib.sha256(uefi).digest(),
+        )
+
+    def _quote(self, qualifying: bytes, selection: PcrSelection) -> tuple[SignedAttest, PcrValues]:
+        for _ in range(QUOTE_ATTEMPTS):
+            pcrs: Mapping[HashAlg, Mapping[int, bytes]] = self._tpm.pcr_read(selection)
+            quote = self._tpm.quote(self._keys.lak, qualifying, selection)
+            attested = Attest.parse(quote.attest).attested
+            if isinstance(attested, QuoteInfo) and attested.pcr_digest == pcr_digest(pcrs, selection):
+                return quote, pcrs
+        raise TpmFault(
+            "pcrs-unstable", f"PCRs changed during each of {QUOTE_ATTEMPTS} quotes", remedy="find out what extends them"
+        )

@@ -1,0 +1,111 @@
+"""Verified events held against signed reference values, event by event, so that a difference can be named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from medvouch.attestation import refusals
+from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents
+from medvouch.crypto import cose
+from medvouch.crypto.keys import PublicKey
+from medvouch.errors import Refusal
+from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
+
+
+@dataclass(frozen=True)
+class VerifiedReference:
+    """Reference values that a trusted key signed; built by `verify_references` alone."""
+
+    values: ReferenceValues
+
+
+def verify_references(messages: Iterable[bytes], keys: Sequence[PublicKey]) -> tuple[VerifiedReference, ...]:
+    """Check signed reference values (COSE_Sign1) against the keys of the role `release`.
+
+    Raises InputError, Refusal `reference-untrusted`.
+    """
+    payloads = [
+        cose.verify1_by_any(message, keys, content_type=CONTENT_TYPE, otherwise=refusals.REFERENCE_UNTRUSTED)
+        for message in messages
+    ]
+    return tuple(VerifiedReference(ReferenceValues.parse(payload)) for payload in payloads)
+
+
+def match(events: VerifiedEvents, references: Sequence[VerifiedReference]) -> ReferenceValues:
+    """The first reference that all events agree with.
+
+    Where none does, the difference to the nearest one is raised, the one that agrees in most PCRs: Refusal
+    `event-unexpected` or `event-missing` with PCR, event, expected and found digest; `reference-missing` without any.
+    """
+    nearest: tuple[int, Refusal] | None = None
+    for reference in references:
+        differences = list(_differences(events, reference.values))
+        if not differences:
+            return reference.values
+        if nearest is None or len(differences) < nearest[0]:
+            nearest = (len(differences), differences[0])
+    if nearest is None:
+        raise Refusal(refusals.REFERENCE_MISSING, "there are no reference values to hold the boot against")
+    raise nearest[1]
+
+
+def _differences(events: VerifiedEvents, values: ReferenceValues) -> Iterable[Refusal]:
+    """The first difference of each PCR."""
+    expected = {row.pcr: row for row in values.pcrs}
+    for pcr in sorted(expected.keys() | {event.pcr for event in events}):
+        row = expected.get(pcr, PcrReference(pcr, Mode.EXACT, ()))
+        difference = _difference(row, events.of(pcr), values.release)
+        if difference is not None:
+            yield difference
+
+
+def _difference(row: PcrReference, found: Sequence[VerifiedEvent], release: str) -> Refusal | None:
+    if row.mode is Mode.ALLOWED:
+        return next((_unexpected(event, None, release) for event in _not_allowed(row, found)), None)
+    for event, wanted in zip(found, row.events, strict=False):
+        if not _agrees(event, wanted):
+            return _unexpected(event, wanted, release)
+    if len(found) > len(row.events):
+        return _unexpected(found[len(row.events)], None, release)
+    if len(found) < len(row.events) and row.mode is Mode.EXACT:
+        wanted = row.events[len(found)]
+        detail = f"release {release} also measures {wanted.description}"
+        return Refusal(refusals.EVENT_MISSING, detail, place=f"PCR {row.pcr}")
+    return None
+
+
+def _agrees(event: VerifiedEvent, wanted: ReferenceEvent) -> bool:
+    """Equal in every bank that both have, and they share one."""
+    shared = False
+    for bank, found in event.digests.items():
+        if (expected := wanted.digests.get(bank.label)) is not None:
+            if found != expected:
+                return False
+            shared = True
+    return shared
+
+
+def _not_allowed(row: PcrReference, found: Iterable[VerifiedEvent]) -> Iterator[VerifiedEvent]:
+    """Those that agree with none; looked up by digest, since there may be thousands on both sides."""
+    allowed: dict[tuple[str, bytes], list[ReferenceEvent]] = {}
+    for wanted in row.events:
+        for measured in wanted.digests.items():
+            allowed.setdefault(measured, []).append(wanted)
+    for event in found:
+        keys = ((bank.label, digest) for bank, digest in event.digests.items())
+        if not any(_agrees(event, wanted) for key in keys for wanted in allowed.get(key, ())):
+            yield event
+
+
+def _unexpected(event: VerifiedEvent, wanted: ReferenceEvent | None, release: str) -> Refusal:
+    """`wanted` is what the release measures there, if it is one certain event; a bank that differs is named."""
+    expected = {} if wanted is None else wanted.digests
+    differing = [bank for bank, digest in event.digests.items() if expected.get(bank.label, digest) != digest]
+    bank = differing[0] if differing else next(iter(event.digests))
+    if wanted is None:
+        expects = "no such event"
+    else:
+        expects = f"{wanted.description} ({expected[bank.label].hex() if differing else 'in other banks'})"
+    detail = f"{event.describe()} has {bank.label} {event.digests[bank].hex()}, release {release} expects {expects}"
+    return Refusal(refusals.EVENT_UNEXPECTED, detail, place=f"PCR {event.pcr}, {event.log} event {event.index}")
