@@ -1,0 +1,50 @@
+"""Files that survive power loss the next instant."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from medvouch.errors import StorageFault
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write beside, fsync, rename over, fsync the folder, which is made if need be; StorageFault where that fails."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        remedy = "free space or mend the file system, then start again"
+        raise StorageFault("file-not-written", f"{path}: {error.strerror}", remedy=remedy) from error
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """All of a file of at most `limit` bytes; StorageFault `file-missing`, `file-unreadable` or `file-too-large`.
+
+    The stated size is not asked: files of securityfs say 0.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise StorageFault("file-missing", f"{path} does not exist", remedy="check the path") from error
+    except OSError as error:
+        remedy = "name a file" if isinstance(error, IsADirectoryError) else "check path and permissions"
+        raise StorageFault("file-unreadable", f"{path}: {error.strerror}", remedy=remedy) from error
+    if len(data) > limit:
+        raise StorageFault("file-too-large", f"{path} is larger than {limit} bytes", remedy="name the right file")
+    return data

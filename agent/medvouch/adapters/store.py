@@ -1,0 +1,153 @@
+"""The agent's durable state in one SQLite file (WAL, synchronous FULL)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from medvouch.errors import StorageFault
+
+_APPLICATION_ID = 0x6D766368
+"""`mvch`, in the file's header."""
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE seen (kind TEXT, identifier TEXT, PRIMARY KEY (kind, identifier)) STRICT, WITHOUT ROWID;
+CREATE TABLE sequence (reserved INTEGER NOT NULL) STRICT;
+INSERT INTO sequence VALUES (0);
+"""
+SEQ_BATCH = 1000
+"""Message numbers are reserved on the disk by the thousand: no number costs an fsync of its own."""
+_BUSY_S = 5.0
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class SqliteStore:
+    """`medvouch.ports.Store`. Safe to use from several threads; after a fault it stays usable and has lost nothing.
+
+    Faults: `state-corrupt`, `state-full`, `state-busy`, `state-newer`, `state-unusable`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._next = self._reserved = 0
+        with self._faults():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            with self._faults():
+                self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA trusted_schema = OFF")
+        self._db.execute("PRAGMA cache_size = -256")  # KiB; a fleet has thousands of these
+        damage = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise self._corrupt(damage)
+        with self._transaction():
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > _SCHEMA_VERSION:
+                detail = f"{self._path} was written by a newer medvouch (schema {version})"
+                raise StorageFault("state-newer", detail, remedy="install that version again")
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+    def get(self, key: str) -> bytes | None:
+        """A value, or None."""
+        with self._lock, self._faults():
+            row = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def put(self, values: Mapping[str, bytes | None]) -> None:
+        """Write (None: delete) several values in one transaction."""
+        written = [(key, value) for key, value in values.items() if value is not None]
+        deleted = [(key,) for key, value in values.items() if value is None]
+        with self._faults(), self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", written)
+            self._db.executemany("DELETE FROM state WHERE key = ?", deleted)
+
+    def next_seq(self) -> int:
+        """The next message number, from 1; never the same twice. A crash skips those that were reserved."""
+        with self._lock:
+            if self._next == self._reserved:
+                self._reserve()
+            self._next += 1
+            return self._next
+
+    def _reserve(self) -> None:
+        with self._faults(), self._transaction():
+            statement = "UPDATE sequence SET reserved = reserved + ? RETURNING reserved"
+            (reserved,) = self._db.execute(statement, (SEQ_BATCH,)).fetchone()
+        self._next, self._reserved = reserved - SEQ_BATCH, reserved
+
+    def first_time(self, kind: str, identifier: str) -> bool:
+        """Record (kind, identifier); False where it was recorded before."""
+        with self._faults(), self._transaction():
+            cursor = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (kind, identifier))
+            return cursor.rowcount == 1
+
+    def close(self) -> None:
+        """Give back the numbers that were reserved and not used, where nobody reserved more; close the database."""
+        with self._lock, self._faults():
+            try:
+                statement = "UPDATE sequence SET reserved = ? WHERE reserved = ?"
+                self._db.execute(statement, (self._next, self._reserved))
+            finally:
+                self._db.close()
+                self._next = self._reserved
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._fault(error) from error
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from error
+
+    def _fault(self, error: sqlite3.Error) -> StorageFault:
+        extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        code = extended & 0xFF
+        if code in _CORRUPT:
+            return self._corrupt(str(error))
+        if code == sqlite3.SQLITE_FULL:
+            remedy = "free some space; the agent goes on by itself"
+            return StorageFault("state-full", f"{self._path}: the disk is full", remedy=remedy)
+        if code == sqlite3.SQLITE_BUSY:
+            remedy = "stop the other medvouch process, or ask the running agent instead"
+            return StorageFault("state-busy", f"{self._path} is in use by another process", remedy=remedy)
+        return self._unusable(str(error))
+
+    def _corrupt(self, what: str) -> StorageFault:
+        remedy = "check the disk, move the file away or restore a backup of it, then enrol the device again"
+        return StorageFault("state-corrupt", f"{self._path} is damaged: {what.splitlines()[0]}", remedy=remedy)
+
+    def _unusable(self, what: str) -> StorageFault:
+        remedy = "check the disk and that its owner, permissions and mount options let the agent write it"
+        return StorageFault("state-unusable", f"{self._path}: {what}", remedy=remedy)

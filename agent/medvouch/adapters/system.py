@@ -1,0 +1,42 @@
+"""The host's clock and randomness."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+
+from medvouch.ports import Timestamp
+
+BUILT_MS = 1_793_000_000_000
+"""No honest clock stands before this software was built (October 2026)."""
+_TIME_ERROR = 5
+"""adjtimex(2): the clock is not synchronised."""
+_TIMEX_BYTES = 256
+"""More than struct timex has on any architecture; all zero asks and changes nothing."""
+
+
+class SystemClock:
+    """The kernel's clocks."""
+
+    def now(self) -> Timestamp:
+        """CLOCK_REALTIME; believed where the kernel says it is synchronised and it is not before the build."""
+        ms = time.time_ns() // 1_000_000
+        return Timestamp(ms, ms >= BUILT_MS and _synchronised())
+
+    def uptime_s(self) -> int:
+        """CLOCK_BOOTTIME, which counts suspended time too."""
+        return int(time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+class SystemEntropy:
+    """The kernel's random number generator."""
+
+    def bytes(self, size: int) -> bytes:
+        """`size` bytes of getrandom(2)."""
+        return os.urandom(size)
+
+
+def _synchronised() -> bool:
+    state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return 0 <= state < _TIME_ERROR
