@@ -1,0 +1,260 @@
+"""A gateway's disk, and a virtual firmware that measures it into a TPM as EDK2, systemd-stub, systemd and IMA do.
+
+`measure` says what a boot from a disk measures, without a TPM; `boot` extends exactly that and leaves the logs. The
+firmware measures whatever is on the disk truthfully and starts it: Secure Boot is measured, not enforced, so that a
+changed image boots and only its measurements tell.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from medvouch.attestation.replay import Logs, Measurement, boot_aggregate, reset_value
+from medvouch.formats import eventlog, ima, systemd, uefi
+from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
+from medvouch.formats.hashing import digest
+from medvouch.formats.systemd import Record
+from medvouch.ports import Tpm
+from medvouch_sim import uki
+from medvouch_sim.fixtures import BOOT_FILE, FIXTURES, device_path
+from medvouch_sim.swtpm import BANKS
+
+UKI_SECTIONS = (".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey")
+"""What systemd-stub measures, in its order (UAPI group, Unified Kernel Image: canonical order)."""
+PHASES = ("enter-initrd", "leave-initrd", "sysinit", "ready")
+FIRST_BOOT_ID = "0" * 32
+
+_SECURE_BOOT_POLICY = {
+    "SecureBoot": uefi.GLOBAL_VARIABLE,
+    "PK": uefi.GLOBAL_VARIABLE,
+    "KEK": uefi.GLOBAL_VARIABLE,
+    "db": uefi.IMAGE_SECURITY_DATABASE,
+    "dbx": uefi.IMAGE_SECURITY_DATABASE,
+}
+_NORMAL_SEPARATOR = bytes(4)
+_LOAD_OPTIONS_TAG, _INITRD_TAG = 0x8F3B22ED, 0x8F3B22EC
+"""Tagged events of Linux, drivers/firmware/efi/libstub."""
+_IMAGE_ADDRESS, _VOLUMES_ADDRESS = 0x3D000000, 0x00820000
+_AGGREGATE_BANK = HashAlg.SHA256
+_IMA_PCR = 10
+_PHASE_INTERVAL_US = 1_000_000
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A gateway's disk: esp/, nvram/*.var, firmware/, rootfs/ (the programs that run) and logs/ in `directory`."""
+
+    directory: Path
+
+    @classmethod
+    def create(cls, directory: Path, release: str = "1.0.0") -> Machine:
+        """A new disk as the maker delivers it, with that release installed."""
+        machine = cls(directory)
+        for folder in (machine.nvram, machine.firmware, machine.logs, machine.boot_image.parent):
+            folder.mkdir(parents=True)
+        for path in (FIXTURES / "machine").iterdir():
+            shutil.copy(path, machine.nvram if path.suffix == ".var" else machine.firmware)
+        machine.install(release)
+        return machine
+
+    def install(self, release: str) -> None:
+        """Replace image and programs by those of a release."""
+        source = FIXTURES / "releases" / release
+        shutil.copy(source / "medvouch.efi", self.boot_image)
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.copytree(source / "rootfs", self.root)
+
+    @property
+    def boot_image(self) -> Path:
+        """The unified kernel image that the firmware starts."""
+        return self.directory / "esp" / BOOT_FILE
+
+    @property
+    def nvram(self) -> Path:
+        """UEFI variables, NAME.var each; one that is missing is empty."""
+        return self.directory / "nvram"
+
+    @property
+    def firmware(self) -> Path:
+        """Firmware volumes (*.bin) and firmware-version.txt."""
+        return self.directory / "firmware"
+
+    @property
+    def root(self) -> Path:
+        """The root file system; all its files are run and so measured by IMA."""
+        return self.directory / "rootfs"
+
+    @property
+    def logs(self) -> Path:
+        """Where a boot leaves its measurement logs."""
+        return self.directory / "logs"
+
+    @property
+    def uefi_log(self) -> Path:
+        """The firmware's log, as /sys/kernel/security/tpm0 has it."""
+        return self.logs / "binary_bios_measurements"
+
+    @property
+    def systemd_log(self) -> Path:
+        """As /run/log/systemd has it."""
+        return self.logs / "tpm2-measure.log"
+
+    @property
+    def ima_log(self) -> Path:
+        """As /sys/kernel/security/ima has it."""
+        return self.logs / "binary_runtime_measurements"
+
+    def variable(self, name: str) -> bytes:
+        """Contents of a UEFI variable."""
+        path = self.nvram / f"{name}.var"
+        return path.read_bytes() if path.exists() else b""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """All that one boot measures, as its logs will say it."""
+
+    logs: Logs
+    banks: tuple[HashAlg, ...]
+
+    @property
+    def steps(self) -> tuple[Measurement, ...]:
+        """Every extend in the order in which it happens; `digests` has all banks."""
+        firmware = (Measurement("uefi", e.pcr, e.digests, e) for e in self.logs.uefi.events if e.measured)
+        system = (Measurement("systemd", r.pcr, r.digests, r) for r in self.logs.systemd if r.pcr is not None)
+        files = (Measurement("ima", e.pcr, _digests(self.banks, e.hashed), e) for e in self.logs.ima)
+        return (*firmware, *files, *system)
+
+    def pcrs(self) -> dict[HashAlg, dict[int, bytes]]:
+        """What PCRs 0-23 of a TPM hold after this boot, by bank."""
+        values = {bank: {pcr: reset_value(bank, pcr) for pcr in range(eventlog.PCR_COUNT)} for bank in self.banks}
+        for step in self.steps:
+            for bank, measured in step.digests.items():
+                values[bank][step.pcr] = digest(bank, values[bank][step.pcr] + measured)
+        return values
+
+
+def measure(machine: Machine, *, banks: tuple[HashAlg, ...] = BANKS, boot_id: str = FIRST_BOOT_ID) -> Measurements:
+    """What a boot from this disk measures; only the text of systemd's log depends on `boot_id` (32 hex digits).
+
+    Raises InputError `pe-*` for a boot image, and `uefi-*` for a db, that firmware could not read.
+    """
+    log = _FirmwareLog(banks)
+    _platform(log, machine)
+    _boot_option(log, machine)
+    _unified_kernel(log, dict(uki.sections(machine.boot_image.read_bytes())))
+    written = eventlog.parse(EventLog(SpecId(banks), tuple(log.events)).encode())
+    records = tuple(_phases(banks, boot_id))
+    return Measurements(Logs(written, records, tuple(_files(machine, written))), banks)
+
+
+def boot(machine: Machine, tpm: Tpm, *, boot_id: str = FIRST_BOOT_ID) -> None:
+    """Measure this disk into a TPM that was just reset and has the banks BANKS; write the logs."""
+    measurements = measure(machine, boot_id=boot_id)
+    for step in measurements.steps:
+        tpm.pcr_extend(step.pcr, step.digests)
+    logs = measurements.logs
+    machine.uefi_log.write_bytes(logs.uefi.encode())
+    machine.systemd_log.write_bytes(systemd.encode(logs.systemd))
+    machine.ima_log.write_bytes(ima.encode(logs.ima))
+
+
+def _digests(banks: tuple[HashAlg, ...], data: bytes) -> dict[HashAlg, bytes]:
+    return {bank: digest(bank, data) for bank in banks}
+
+
+@dataclass
+class _FirmwareLog:
+    """Collects events; number 0 is the Spec ID event."""
+
+    banks: tuple[HashAlg, ...]
+    events: list[Event] = field(default_factory=list)
+
+    def hashed(self, pcr: int, event_type: EventType, data: bytes, measured: bytes | None = None) -> None:
+        """An event whose digest is the hash of `measured`, or of its data."""
+        self.digested(pcr, event_type, data, _digests(self.banks, data if measured is None else measured))
+
+    def digested(self, pcr: int, event_type: EventType, data: bytes, digests: Mapping[HashAlg, bytes]) -> None:
+        """An event with these digests."""
+        self.events.append(Event(len(self.events) + 1, pcr, event_type, digests, data, 0))
+
+
+def _platform(log: _FirmwareLog, machine: Machine) -> None:
+    """PCRs 0, 1 and 7 up to where the firmware hands over to boot options."""
+    version = (machine.firmware / "firmware-version.txt").read_text() + "\0"
+    log.hashed(0, EventType.EV_S_CRTM_VERSION, version.encode("utf-16-le"))
+    address = _VOLUMES_ADDRESS
+    for path in sorted(machine.firmware.glob("*.bin")):
+        volume = path.read_bytes()
+        text = path.stem.encode()
+        where = bytes([len(text)]) + text + struct.pack("<2Q", address, len(volume))
+        log.hashed(0, EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB2, where, volume)
+        address += len(volume)
+    for name, guid in _SECURE_BOOT_POLICY.items():
+        variable = uefi.Variable(guid, name, machine.variable(name))
+        log.hashed(7, EventType.EV_EFI_VARIABLE_DRIVER_CONFIG, variable.encode())
+    log.hashed(7, EventType.EV_SEPARATOR, _NORMAL_SEPARATOR)
+    for name in ("BootOrder", *sorted(path.stem for path in machine.nvram.glob("Boot[0-9A-F]*.var"))):
+        value = machine.variable(name)  # PFP 1.06, table 27: EV_EFI_VARIABLE_BOOT is the hash of the value alone
+        log.hashed(1, EventType.EV_EFI_VARIABLE_BOOT, uefi.Variable(uefi.GLOBAL_VARIABLE, name, value).encode(), value)
+
+
+def _boot_option(log: _FirmwareLog, machine: Machine) -> None:
+    """PCR 4, the separators of PCRs 0-6, and with Secure Boot on the authority of the image in PCR 7."""
+    log.hashed(4, EventType.EV_EFI_ACTION, b"Calling EFI Application from Boot Option")
+    for pcr in range(7):
+        log.hashed(pcr, EventType.EV_SEPARATOR, _NORMAL_SEPARATOR)
+    if machine.variable("SecureBoot") == b"\1":
+        for owner, certificate in _first_signature(machine.variable("db")):
+            authority = uefi.Variable(uefi.IMAGE_SECURITY_DATABASE, "db", owner.bytes_le + certificate)
+            log.hashed(7, EventType.EV_EFI_VARIABLE_AUTHORITY, authority.encode())
+    image = machine.boot_image.read_bytes()
+    loaded = uefi.ImageLoad(_IMAGE_ADDRESS, len(image), 0, device_path()).encode()
+    hashes = {bank: uki.authenticode(image, bank) for bank in log.banks}
+    log.digested(4, EventType.EV_EFI_BOOT_SERVICES_APPLICATION, loaded, hashes)
+
+
+def _first_signature(database: bytes) -> tuple[tuple[UUID, bytes], ...]:
+    """The entry that verifies images here: the first, or none."""
+    return tuple(entry for each in uefi.parse_signature_lists(database) for entry in each.signatures)[:1]
+
+
+def _unified_kernel(log: _FirmwareLog, sections: Mapping[str, bytes]) -> None:
+    """systemd-stub: PCR 11; Linux' EFI stub: PCR 9; leaving the firmware: PCR 5."""
+    for name in UKI_SECTIONS:
+        if name in sections:
+            wide = (name + "\0").encode("utf-16-le")
+            log.hashed(11, EventType.EV_IPL, wide, name.encode() + b"\0")
+            log.hashed(11, EventType.EV_IPL, wide, sections[name])
+    command_line = sections.get(".cmdline", b"").decode("utf-8", "replace") + "\0"
+    options = uefi.TaggedEvent(_LOAD_OPTIONS_TAG, b"LOADED_IMAGE::LoadOptions\0").encode()
+    log.hashed(9, EventType.EV_EVENT_TAG, options, command_line.encode("utf-16-le"))
+    initrd = sections.get(".initrd", b"")
+    log.hashed(9, EventType.EV_EVENT_TAG, uefi.TaggedEvent(_INITRD_TAG, b"Linux initrd\0").encode(), initrd)
+    for action in (b"Exit Boot Services Invocation", b"Exit Boot Services Returned with Success"):
+        log.hashed(5, EventType.EV_EFI_ACTION, action)
+
+
+def _phases(banks: tuple[HashAlg, ...], boot_id: str) -> Iterator[Record]:
+    for index, phase in enumerate(PHASES):
+        timestamp = (index + 1) * _PHASE_INTERVAL_US
+        content = {"string": phase, "bootId": boot_id, "timestamp": timestamp, "eventType": systemd.PHASE}
+        yield Record(index, _digests(banks, phase.encode()), pcr=11, content=content)
+
+
+def _files(machine: Machine, log: EventLog) -> Iterator[ima.Entry]:
+    label = _AGGREGATE_BANK.label
+    aggregate = boot_aggregate(log, label)
+    if aggregate is None:
+        raise ValueError(f"no {label} bank is measured")
+    measured = {ima.BOOT_AGGREGATE: aggregate}
+    for path in sorted(path for path in machine.root.rglob("*") if path.is_file()):
+        measured[f"/{path.relative_to(machine.root).as_posix()}"] = digest(_AGGREGATE_BANK, path.read_bytes())
+    for index, (name, value) in enumerate(measured.items()):
+        yield ima.make(index, _IMA_PCR, "ima-ng", (label.encode() + b":\0" + value, name.encode() + b"\0"))

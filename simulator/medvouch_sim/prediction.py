@@ -1,0 +1,51 @@
+"""Reference values computed from a release and a machine's baseline, before anything has booted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from medvouch.attestation.replay import Measurement
+from medvouch.crypto.cose import sign1
+from medvouch.crypto.keys import Signer
+from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
+from medvouch_sim import uki
+from medvouch_sim.firmware import Machine, Measurements, measure
+
+_MODES = {10: Mode.ALLOWED, 11: Mode.PREFIX}
+"""IMA measures what runs, in any order; systemd's phases may not all have come yet. All else is exact."""
+
+
+def predict(model: str, release: str) -> ReferenceValues:
+    """What a boot of this release on a machine of the maker's will measure."""
+    with tempfile.TemporaryDirectory() as folder:
+        machine = Machine.create(Path(folder) / "disk", release)
+        command_line = dict(uki.sections(machine.boot_image.read_bytes()))[".cmdline"].decode()
+        return _reference(model, release, (command_line,), measure(machine))
+
+
+def sign_reference(values: ReferenceValues, signer: Signer) -> bytes:
+    """As a verifier takes it: a COSE_Sign1 by the role `release`."""
+    return sign1(values.encode(), signer, content_type=CONTENT_TYPE)
+
+
+def _reference(model: str, release: str, command_lines: tuple[str, ...], measurements: Measurements) -> ReferenceValues:
+    steps = measurements.steps
+    pcrs = sorted({step.pcr for step in steps})
+    return ReferenceValues(
+        model=model,
+        release=release,
+        command_lines=command_lines,
+        pcrs=tuple(
+            PcrReference(pcr, _MODES.get(pcr, Mode.EXACT), _events(step for step in steps if step.pcr == pcr))
+            for pcr in pcrs
+        ),
+    )
+
+
+def _events(steps: Iterable[Measurement]) -> tuple[ReferenceEvent, ...]:
+    return tuple(
+        ReferenceEvent(step.describe()[:256], {bank.label: value for bank, value in step.digests.items()})
+        for step in steps
+    )

@@ -1,0 +1,100 @@
+"""Proofs that the authority refuses: each a real gateway's with the one thing changed that its guard is for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from medvouch.attestation import refusals
+from medvouch.attestation.enrolment import EnrolmentAuthority
+from medvouch.crypto import cose
+from medvouch.crypto.keys import SoftwareSigner
+from medvouch.formats.enrolment import CONTENT_TYPE
+from medvouch.formats.tpm_public import NvAttribute, NvPublic
+from support.authorities import NOW, key
+from support.enrolling import ORDER, Gateway, World
+from support.refusing import assert_refused
+
+CERTIFIED = ["certify_ldevid", "certify_idevid", "certify_iak"]
+
+
+def test_the_genuine_proof_holds_until_the_last_second(
+    authority: EnrolmentAuthority, gateway: Gateway, challenged: Any
+) -> None:
+    for now in (NOW, NOW + 300):
+        assert authority.answer(challenged.pending, gateway.sign(challenged.proof), now).serial == ORDER.serial
+    proof = gateway.sign(challenged.proof)
+    assert_refused(refusals.CHALLENGE_EXPIRED, authority.answer, challenged.pending, proof, NOW + 301)
+    assert str(challenged.pending.secret) not in repr(challenged.pending)
+
+
+def test_a_proof_of_another_idevid(authority: EnrolmentAuthority, challenged: Any) -> None:
+    forged = cose.sign1(challenged.proof.encode(), SoftwareSigner(key("stranger")), content_type=CONTENT_TYPE)
+    assert_refused(refusals.REQUEST_SIGNATURE_INVALID, authority.answer, challenged.pending, forged, NOW)
+
+
+def test_a_proof_for_another_challenge(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:
+    message = gateway.sign(challenged.earlier)
+    assert_refused(refusals.CHALLENGE_MISMATCH, authority.answer, challenged.pending, message, NOW)
+
+
+def test_a_secret_that_was_not_opened(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:
+    for secret in (bytes(32), challenged.earlier.secret):
+        message = gateway.sign(replace(challenged.proof, secret=secret))
+        assert_refused(refusals.CREDENTIAL_NOT_ACTIVATED, authority.answer, challenged.pending, message, NOW)
+
+
+@pytest.mark.parametrize("field", CERTIFIED)
+def test_keys_that_the_lak_did_not_certify(
+    authority: EnrolmentAuthority, gateway: Gateway, challenged: Any, field: str
+) -> None:
+    signed = getattr(challenged.proof, field)
+    another = getattr(challenged.proof, CERTIFIED[CERTIFIED.index(field) - 1])
+    changed = replace(signed, attest=signed.attest[:-1] + bytes([signed.attest[-1] ^ 1]))
+    for wrong in (changed, replace(signed, signature=b""), another, challenged.quote):
+        message = gateway.sign(replace(challenged.proof, **{field: wrong}))
+        refusal = assert_refused(refusals.KEY_NOT_CERTIFIED, authority.answer, challenged.pending, message, NOW)
+        assert refusal.place.lower() == field.removeprefix("certify_")
+
+
+@pytest.mark.parametrize("field", CERTIFIED)
+def test_keys_that_were_certified_for_another_challenge(
+    authority: EnrolmentAuthority, gateway: Gateway, challenged: Any, field: str
+) -> None:
+    message = gateway.sign(replace(challenged.proof, **{field: getattr(challenged.earlier, field)}))
+    refusal = assert_refused(refusals.CERTIFICATION_STALE, authority.answer, challenged.pending, message, NOW)
+    assert refusal.place.lower() == field.removeprefix("certify_")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"auth_policy": b""},
+        {"attributes": NvAttribute.AUTHREAD | NvAttribute.AUTHWRITE | NvAttribute.COUNTER | NvAttribute.NO_DA},
+        {"index": 0x01800000},
+        {"size": 9},
+    ],
+)
+def test_a_floor_that_others_could_move(
+    authority: EnrolmentAuthority, gateway: Gateway, challenged: Any, change: dict[str, Any]
+) -> None:
+    publics = challenged.proof.nv_publics
+    wrong = replace(NvPublic.parse(publics["floor"]), **change).encode()
+    message = gateway.sign(replace(challenged.proof, nv_publics={**publics, "floor": wrong}))
+    refusal = assert_refused(refusals.NV_INDEX_WRONG, authority.answer, challenged.pending, message, NOW)
+    assert refusal.place == "floor"
+
+
+def test_an_index_missing(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:
+    fewer = {name: public for name, public in challenged.proof.nv_publics.items() if name != "floor"}
+    message = gateway.sign(replace(challenged.proof, nv_publics=fewer))
+    assert_refused(refusals.NV_INDEX_WRONG, authority.answer, challenged.pending, message, NOW)
+
+
+def test_two_proofs_at_once(everybody: World, gateway: Gateway, challenged: Any) -> None:
+    """Both were challenged while neither was enrolled; only one gets an identity."""
+    authority = everybody.authority(gateway.entry, enrolled={gateway.entry.ek_hash})
+    message = gateway.sign(challenged.proof)
+    assert_refused(refusals.EK_ALREADY_ENROLLED, authority.answer, challenged.pending, message, NOW)
