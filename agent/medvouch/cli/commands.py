@@ -1,0 +1,121 @@
+"""The commands, one function each: options in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+
+from medvouch.adapters.control import ControlClient
+from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.adapters.tls import client_context
+from medvouch.attestation.evidence import MAX_EVIDENCE_BYTES
+from medvouch.cli.config import Config, as_plain, load
+from medvouch.cli.inspecting import KINDS, advice
+from medvouch.cli.output import LineFormatter, aligned, flatten, show
+from medvouch.cli.trusting import check_agent_trust, read_trust
+from medvouch.errors import ConfigFault, InputError, MissingPart
+
+log = logging.getLogger(__name__)
+
+
+def run(options: argparse.Namespace) -> int:
+    """`medvouch run`: 0 when it was told to stop."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("medvouch: %(message)s"))
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, handlers=[handler])
+    asyncio.run(_serve(options.config))
+    return 0
+
+
+async def _serve(path: Path) -> None:
+    try:
+        from medvouch.cli import wiring  # noqa: PLC0415 - all else works in the base install
+    except ImportError as error:
+        remedy = "install what an agent needs: `pip install 'medvouch[agent]'`"
+        raise MissingPart("part-missing", str(error), remedy=remedy) from error
+    config = load(path)
+    serving = asyncio.current_task()
+    assert serving is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    try:
+        async with wiring.agent(config) as agent, wiring.control_server(config, agent):
+            await agent.run()
+    except asyncio.CancelledError:
+        log.info("stopped")
+
+
+def status(options: argparse.Namespace) -> int:
+    """`medvouch status`: 0 where all is well, else the exit code of the first problem."""
+    config = load(options.config)
+    document = ControlClient(config.control_socket).call("status")
+    problems = document["problems"]
+    verdict = document["attestation"]
+    shown = {**document, "attestation": verdict["status"] if verdict else "never judged", "problems": None}
+    lines = aligned(shown)
+    lines += [f"{p['component']}: {p['code']}: {p['detail']}; {p['remedy']}" for p in problems]
+    show(document, lines, as_json=options.json)
+    return int(problems[0]["exit_code"]) if problems else 0
+
+
+def attest(options: argparse.Namespace) -> int:
+    """`medvouch attest`."""
+    config = load(options.config)
+    appraiser = options.appraiser or read_trust(config.trust).appraiser
+    answer = ControlClient(config.control_socket).call("attest", nonce=options.nonce.hex(), appraiser=appraiser)
+    evidence = bytes.fromhex(answer["evidence"])
+    write_durably(options.out, evidence)
+    document = {"file": str(options.out), "bytes": len(evidence), "appraiser": appraiser}
+    show(document, [f"{len(evidence)} bytes of evidence for {appraiser} in {options.out}"], as_json=options.json)
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """`medvouch verify`: 0 affirming, 1 anything else."""
+    from medvouch.cli.verifying import verify_file  # noqa: PLC0415 - much code that the running agent does without
+
+    data = read_bounded(options.file, MAX_EVIDENCE_BYTES)
+    trust = read_trust(options.trust)
+    at = options.at if options.at is not None else int(time.time())
+    document, lines = verify_file(data, trust, nonce=options.nonce, device=options.device, at=at)
+    show(document, lines, as_json=options.json)
+    return 0 if document["status"] == "affirming" else 1
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """`medvouch inspect`."""
+    data = read_bounded(options.file, MAX_EVIDENCE_BYTES)
+    try:
+        document, lines = KINDS[options.kind].inspect(data)
+    except InputError as error:
+        detail, remedy = f"{options.file}: {error.detail}", advice(data, options.kind)
+        raise InputError(error.code, detail, place=error.place, remedy=remedy) from error
+    show(document, lines, as_json=options.json)
+    return 0
+
+
+def config(options: argparse.Namespace) -> int:
+    """`medvouch config check|show`."""
+    settings = load(options.config)
+    if options.action == "check":
+        _check(settings)
+        show({"file": str(options.config), "ok": True}, [f"{options.config} is fine"], as_json=options.json)
+    else:
+        plain = as_plain(settings)
+        show(plain, aligned(flatten(plain)), as_json=options.json)
+    return 0
+
+
+def _check(settings: Config) -> None:
+    """What can be checked without touching TPM or network: the files that the configuration names."""
+    trust, bootstrap = check_agent_trust(settings.trust), settings.enrolment
+    for path in (bootstrap.certificate, bootstrap.key):
+        if not path.is_file():
+            remedy = "install the bootstrap credential of this device there"
+            raise ConfigFault("credential-missing", f"{path} does not exist", remedy=remedy)
+    client_context(trust.certificates["broker-ca"], bootstrap.certificate, bootstrap.key)

@@ -1,0 +1,175 @@
+"""The configuration file: TOML, read once into a frozen Config. What it does not know it refuses, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from medvouch.adapters.files import read_bounded
+from medvouch.errors import ConfigFault, StorageFault
+from medvouch.formats.eat import HW_MODEL_BYTES
+from medvouch.formats.manufacturing import MAX_SERIAL, MAX_VERSION
+
+DEFAULT_PATH = Path("/etc/medvouch/medvouch.toml")
+MAX_CONFIG_BYTES = 1024 * 1024
+MAX_NAME = 256
+
+
+class Rule(NamedTuple):
+    """What a value must be beyond its type."""
+
+    holds: Callable[[Any], object]
+    wanted: str
+
+
+def _text(limit: int, least: int = 1) -> Rule:
+    """As the claims and manifests that it goes into take it: bounded in UTF-8."""
+    wanted = f"{least} to {limit} bytes of printable text"
+    return Rule(lambda value: least <= len(value.encode()) <= limit and value.isprintable(), wanted)
+
+
+OemId = Annotated[str, Rule(re.compile("[0-9a-fA-F]{32}").fullmatch, "32 hexadecimal digits (16 bytes)")]
+Port = Annotated[int, Rule(lambda v: 0 < v < 1 << 16, "a number from 1 to 65535")]
+Host = Annotated[str, _text(253)]
+File = Annotated[Path, Rule(lambda v: v != Path() and str(v).isprintable(), "a path")]
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """`[device]`: what the maker calls it (RFC 9711 hardware claims); `oem_id` is a 16-byte random OEM id in hex."""
+
+    model: Annotated[str, _text(HW_MODEL_BYTES[1])]
+    serial: Annotated[str, _text(MAX_SERIAL)]
+    hw_version: Annotated[str, _text(MAX_VERSION)] = "1.0"
+    oem_id: OemId = "00000000000000000000000000000000"
+
+
+@dataclass(frozen=True)
+class SoftwareConfig:
+    """`[software]`: name and version of the installed system; by default those of /etc/os-release."""
+
+    name: Annotated[str, _text(MAX_NAME, 0)] = ""
+    version: Annotated[str, _text(MAX_NAME, 0)] = ""
+
+
+@dataclass(frozen=True)
+class TpmConfig:
+    """`[tpm]`: how to reach the TPM, in tpm2-tss's notation."""
+
+    tcti: Annotated[str, _text(MAX_NAME)] = "device:/dev/tpmrm0"
+
+
+@dataclass(frozen=True)
+class LogsConfig:
+    """`[logs]`: the measurement logs; the last two may be absent on a system that keeps none."""
+
+    uefi: File = Path("/sys/kernel/security/tpm0/binary_bios_measurements")
+    systemd: File = Path("/run/log/systemd/tpm2-measure.log")
+    ima: File = Path("/sys/kernel/security/ima/binary_runtime_measurements")
+
+
+@dataclass(frozen=True)
+class BrokerConfig:
+    """`[broker]`: the MQTT 5 broker of devices in service (TLS 1.3, client certificates)."""
+
+    host: Host
+    port: Port = 8883
+
+
+@dataclass(frozen=True)
+class EnrolmentConfig:
+    """`[enrolment]`: where and with which bootstrap credential a device enrols (PEM files)."""
+
+    host: Host
+    port: Port
+    certificate: File
+    key: File
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of `medvouch.toml`."""
+
+    device: DeviceConfig
+    broker: BrokerConfig
+    enrolment: EnrolmentConfig
+    state_dir: File = Path("/var/lib/medvouch")
+    run_dir: File = Path("/run/medvouch")
+    trust: File = Path("/etc/medvouch/trust.cbor")
+    software: SoftwareConfig = field(default_factory=SoftwareConfig)
+    tpm: TpmConfig = field(default_factory=TpmConfig)
+    logs: LogsConfig = field(default_factory=LogsConfig)
+
+    @property
+    def database(self) -> Path:
+        """The agent's state."""
+        return self.state_dir / "state.db"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the running agent listens for the command line."""
+        return self.run_dir / "control.sock"
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file; ConfigFault names the first thing wrong with it."""
+    try:
+        data = read_bounded(path, MAX_CONFIG_BYTES)
+    except StorageFault as error:
+        remedy = "write one, or name another with --config FILE"
+        raise ConfigFault("config-unreadable", error.detail, remedy=remedy) from error
+    try:
+        document = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # also not UTF-8, and what Python limits: numbers, nesting
+        raise ConfigFault("config-syntax", f"{path}: {error}", remedy="mend the TOML") from error
+    config: Config = _build(Config, document, "")
+    return config
+
+
+def _build(kind: type[Any], table: dict[str, Any], path: str) -> Any:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    known = {entry.name: entry for entry in dataclasses.fields(kind)}
+    for name in table:
+        if name not in known:
+            remedy = f"known here: {', '.join(known)}"
+            raise ConfigFault("config-unknown-key", f"{path}{name} is not a setting", remedy=remedy)
+    for name, entry in known.items():
+        required = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+        if required and name not in table:
+            raise ConfigFault("config-missing-key", f"{path}{name} is not set", remedy=f"add {path}{name}")
+    return kind(**{name: _value(hints[name], value, f"{path}{name}") for name, value in table.items()})
+
+
+def _value(kind: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            raise ConfigFault("config-wrong-type", f"{path} must be a table", remedy=f"write [{path}]")
+        return _build(kind, value, f"{path}.")
+    plain, rule = typing.get_args(kind)  # all others are annotated with their rule
+    if type(value) is not (int if plain is int else str):
+        raise ConfigFault("config-wrong-type", f"{path} must be {_TYPES[plain]}", remedy="mend the value")
+    typed = plain(value)
+    if not rule.holds(typed):
+        raise ConfigFault("config-wrong-value", f"{path} must be {rule.wanted}", remedy="mend the value")
+    return typed
+
+
+_TYPES = {int: "a whole number", str: "text in quotes", Path: "a path in quotes"}
+
+
+def as_plain(config: Config) -> dict[str, Any]:
+    """The effective settings, as JSON-compatible values."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return str(value) if isinstance(value, Path) else value
+
+    result: dict[str, Any] = plain(dataclasses.asdict(config))
+    return result

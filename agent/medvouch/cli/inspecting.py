@@ -1,0 +1,186 @@
+"""`medvouch inspect`: what a file says, as (document for --json, lines for people). Nothing of it is believed."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from medvouch.attestation.replay import replayed_pcrs
+from medvouch.cli.output import aligned, flatten, moment
+from medvouch.errors import InputError
+from medvouch.formats import eventlog, ima, uefi
+from medvouch.formats.cmw import Collection
+from medvouch.formats.cose import Sign1
+from medvouch.formats.ear import Ear
+from medvouch.formats.eat import Eat
+
+Inspected = tuple[dict[str, Any], list[str]]
+
+WIDEST = 100
+"""Characters of an event's description that the lines show; the document has more."""
+
+
+def inspect_eventlog(data: bytes) -> Inspected:
+    """A TCG event log: its banks, events, and the PCR values that it alone leads to.
+
+    `index` counts as tpm2_eventlog does: in a log for several banks number 0 is the Spec ID event, which says only
+    which banks there are and is not listed. `secure_boot` is None where the log has no event of that variable.
+    """
+    log = eventlog.parse(data)
+    variable = uefi.claimed_secure_boot(log.events)
+    document: dict[str, Any] = {
+        "banks": [bank.label for bank in log.banks],
+        "events": [_event(event) for event in log.events],
+        "pcrs": {
+            bank.label: {str(pcr): value.hex() for pcr, value in sorted(values.items())}
+            for bank, values in replayed_pcrs(log).items()
+        },
+        "secure_boot": None if variable is None else variable == b"\x01",
+    }
+    return document, _eventlog_lines(document)
+
+
+def _event(event: eventlog.Event) -> dict[str, Any]:
+    return {
+        "index": event.index,
+        "pcr": event.pcr,
+        "type": eventlog.type_name(event.type),
+        "digests": {bank.label: value.hex() for bank, value in event.digests.items()},
+        "description": uefi.describe(event),
+    }
+
+
+def _eventlog_lines(document: dict[str, Any]) -> list[str]:
+    events, banks = document["events"], ", ".join(document["banks"])
+    secure_boot = {None: "not measured", True: "on", False: "off"}[document["secure_boot"]]
+    lines = [f"firmware event log: {_count(events, 'event')}, banks {banks}", f"Secure Boot, it says: {secure_boot}"]
+    if events:
+        width = max(len(event["type"]) for event in events)
+        lines += ["", f"{'event':>5}  PCR  {'type':<{width}}  what its data says"]
+        lines += [f"{e['index']:5}  {e['pcr']:3}  {e['type']:<{width}}  {_short(e['description'])}" for e in events]
+        lines += ["", "PCRs that it leads to:"]
+    for bank, pcrs in document["pcrs"].items():
+        lines += [f"{bank}:{pcr:<3} {value}" for pcr, value in pcrs.items()]
+    return lines
+
+
+def inspect_ima(data: bytes) -> Inspected:
+    """An IMA list, binary or ASCII. An entry that is a violation stands for no file's digest."""
+    entries = ima.parse_ascii(data.decode()) if _is_ascii(data) else ima.parse_binary(data)
+    rows = [_measurement(entry) for entry in entries]
+    violations = [row for row in rows if row["violation"]]
+    lines = [f"IMA measurement list: {_count(rows, 'entry', 'entries')}, {_count(violations, 'violation')}"]
+    if rows:
+        width = max(len(row["template"]) for row in rows)
+        lines += ["", f"entry  PCR  {'template':<{width}}  what was measured"]
+        lines += [f"{r['index']:5}  {r['pcr']:3}  {r['template']:<{width}}  {_what(r)}" for r in rows]
+    return {"entries": rows, "violations": len(violations)}, lines
+
+
+def _measurement(entry: ima.Entry) -> dict[str, Any]:
+    file_digest = entry.file_digest
+    return {
+        "index": entry.index,
+        "pcr": entry.pcr,
+        "template": entry.template,
+        "template_hash": entry.template_hash.hex(),
+        "violation": entry.violation,
+        "file_digest": f"{file_digest[0]}:{file_digest[1].hex()}" if file_digest else None,
+        "path": entry.path,
+    }
+
+
+def _what(row: dict[str, Any]) -> str:
+    measured = "VIOLATION" if row["violation"] else row["file_digest"]
+    return "  ".join(filter(None, (row["path"], measured)))
+
+
+def _count(rows: list[Any], one: str, many: str = "") -> str:
+    return f"{len(rows)} {one if len(rows) == 1 else many or one + 's'}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
+
+
+def _is_ascii(data: bytes) -> bool:
+    """The ASCII form begins with the PCR in decimal, the binary one with it in four bytes, most of them zero."""
+    return b"\0" not in data[:4] and data.isascii()
+
+
+def inspect_eat(data: bytes) -> Inspected:
+    """An Entity Attestation Token: the claims inside a COSE_Sign1, its signature not checked."""
+    return _claims(Eat.parse(_payload(data)))
+
+
+def inspect_ear(data: bytes) -> Inspected:
+    """An attestation result: the claims inside a COSE_Sign1, its signature not checked."""
+    return _claims(Ear.parse(_payload(data)))
+
+
+def inspect_cmw(data: bytes) -> Inspected:
+    """A CMW collection: label, media type and size of each record."""
+    collection = Collection.parse(data)
+    rows: list[dict[str, Any]] = []
+    for label, record in collection.records.items():
+        if isinstance(record, Collection):
+            rows.append({"label": label, "media_type": "collection", "indicator": None, "bytes": len(record.encode())})
+        else:
+            indicator, size = record.indicator, len(record.value)
+            rows.append({"label": label, "media_type": record.media_type, "indicator": indicator, "bytes": size})
+    lines = [f"collection{f' of type {collection.type}' if collection.type else ''}: {_count(rows, 'record')}", ""]
+    lines += [f"{row['label']!s:<12} {row['bytes']:>9} bytes  {row['media_type']}" for row in rows]
+    return {"type": collection.type, "records": rows}, lines
+
+
+def _payload(data: bytes) -> bytes:
+    payload = Sign1.parse(data).payload
+    if payload is None:
+        raise InputError("cose-malformed", "the payload is detached")
+    return payload
+
+
+def _claims(claims: Any) -> Inspected:
+    document: dict[str, Any] = _plain(claims)
+    return document, aligned(flatten(document | {"issued_at": moment(document["issued_at"])}))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+class Kind(NamedTuple):
+    """One kind of file: what it is, and what shows it (raises InputError where it is none)."""
+
+    what: str
+    inspect: Callable[[bytes], Inspected]
+
+
+KINDS: Mapping[str, Kind] = {
+    "eventlog": Kind("the firmware's event log", inspect_eventlog),
+    "ima": Kind("the kernel's list of measured files, binary or ASCII", inspect_ima),
+    "cmw": Kind("evidence", inspect_cmw),
+    "eat": Kind("the claims in evidence", inspect_eat),
+    "ear": Kind("an attestation result", inspect_ear),
+}
+
+
+def advice(data: bytes, refused: str) -> str:
+    """What to do with a file that is not of the kind `refused`: perhaps it is of another."""
+    for name, kind in KINDS.items():
+        if data and name != refused:
+            with suppress(InputError):
+                kind.inspect(data)
+                return f"it looks like {kind.what}: try `medvouch inspect {name}`"
+    return f"name a whole file that holds {KINDS[refused].what}"

@@ -1,0 +1,80 @@
+"""The trust document on the disk, and what the commands need of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+from medvouch.adapters.files import read_bounded
+from medvouch.crypto.keys import PublicKey, load_spki
+from medvouch.errors import ConfigFault, InputError, Refusal, StorageFault
+from medvouch.formats.trust import TrustDocument
+from medvouch.lifecycle.roles import TrustedRole
+
+MAX_TRUST_BYTES = 4 * 1024 * 1024
+AGENT_ROLES = ("appraiser", "commander", "enrolment", "owner")
+"""Whom a device must know: who judges it, commands it, enrols it and owns it."""
+
+
+def read_trust(path: Path) -> TrustDocument:
+    """A trust document; ConfigFault `trust-unreadable` where there is none."""
+    try:
+        return TrustDocument.parse(read_bounded(path, MAX_TRUST_BYTES))
+    except StorageFault as error:
+        remedy = "install the trust document of your fleet there"
+        raise ConfigFault("trust-unreadable", error.detail, remedy=remedy) from error
+    except InputError as error:
+        detail = f"{path} is no trust document: {error.detail}"
+        raise ConfigFault("trust-unreadable", detail, place=error.place, remedy="get a whole one, unaltered") from error
+
+
+def role_of(trust: TrustDocument, role: str) -> TrustedRole:
+    """A role of it; ConfigFault where nobody fills it, a key is not usable or one signature is not enough."""
+    found = trust.roles.get(role)
+    if found is None:
+        raise _incomplete(f"the role {role!r} is not filled", f"name the keys of the role {role!r} in it")
+    if found.threshold != 1:
+        detail = f"the role {role!r} wants {found.threshold} signatures, and messages carry one"
+        raise _incomplete(detail, "set its threshold to 1")
+    try:
+        keys = [load_spki(key) for key in found.keys]
+    except InputError as error:
+        raise _incomplete(f"the role {role!r} has an unusable key: {error.detail}", "replace that key in it") from error
+    return TrustedRole(role, keys, found.expires, trust.expires)
+
+
+def keys_of(trust: TrustDocument, role: str) -> Sequence[PublicKey]:
+    """The public keys of a role, whether or not it has expired. Raises as `role_of`."""
+    return role_of(trust, role).keys
+
+
+def keys_at(trust: TrustDocument, role: str, at: int) -> Sequence[PublicKey]:
+    """Those in force at a time (s since 1970). Raises as `role_of`, ConfigFault `trust-expired`, `role-expired`."""
+    try:
+        return role_of(trust, role).at(at)
+    except Refusal as error:
+        remedy = "get the current trust document, or judge at an earlier time (--at)"
+        raise ConfigFault(error.code, error.detail, remedy=remedy) from error
+
+
+def owner_key(trust: TrustDocument) -> EllipticCurvePublicKey:
+    """What the TPM's authorisations are sealed to: the accountable owner's key (ECDH, so an EC one)."""
+    for key in keys_of(trust, "owner"):
+        if isinstance(key, EllipticCurvePublicKey):
+            return key
+    raise _incomplete("the role 'owner' has no ECC key", "put an ECC key of the accountable owner into it")
+
+
+def check_agent_trust(path: Path) -> TrustDocument:
+    """A trust document with all that an agent needs; ConfigFault names what is missing."""
+    trust = read_trust(path)
+    for role in AGENT_ROLES:
+        keys_of(trust, role)
+    owner_key(trust)
+    return trust
+
+
+def _incomplete(detail: str, remedy: str) -> ConfigFault:
+    return ConfigFault("trust-incomplete", f"the trust document cannot be used: {detail}", remedy=remedy)

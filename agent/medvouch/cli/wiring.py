@@ -1,0 +1,154 @@
+"""The only place where adapters are built and handed to the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from medvouch.adapters.control import ControlServer
+from medvouch.adapters.credentials import MAX_PEM_BYTES, FileCredentials
+from medvouch.adapters.files import read_bounded
+from medvouch.adapters.logs import FileLogs
+from medvouch.adapters.mqtt import MqttSettings, MqttTransport
+from medvouch.adapters.store import SqliteStore
+from medvouch.adapters.system import SystemClock, SystemEntropy
+from medvouch.adapters.tls import client_context
+from medvouch.adapters.tss import TssTpm
+from medvouch.attestation.enrollee import Enrollee
+from medvouch.cli.config import Config
+from medvouch.cli.trusting import AGENT_ROLES, check_agent_trust, keys_of, owner_key, role_of
+from medvouch.daemon.agent import Agent
+from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
+from medvouch.daemon.worker import Worker
+from medvouch.errors import ConfigFault, StorageFault
+from medvouch.formats.trust import TrustDocument
+from medvouch.messages import topics
+from medvouch.ports import Message, Tpm, Transport
+
+BROKER_CA = "broker-ca"
+
+
+@dataclass(frozen=True)
+class MqttLinks:
+    """`daemon.surroundings.Links` over paho."""
+
+    config: Config
+    roots: tuple[bytes, ...]
+    credentials: FileCredentials
+
+    def bootstrap_name(self) -> str:
+        """The common name of the bootstrap certificate; ConfigFault where it has none."""
+        path = self.config.enrolment.certificate
+        try:
+            certificate = x509.load_pem_x509_certificate(read_bounded(path, MAX_PEM_BYTES))
+            (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        except (StorageFault, ValueError) as error:
+            remedy = "install the bootstrap certificate of this device there"
+            raise ConfigFault("credential-unusable", f"{path}: not a named certificate", remedy=remedy) from error
+        return str(name.value)
+
+    def enrolment(self) -> Transport:
+        """A clean session with the bootstrap credential."""
+        at = self.config.enrolment
+        return MqttTransport(
+            MqttSettings(
+                host=at.host,
+                port=at.port,
+                client_id=self.bootstrap_name(),
+                tls=lambda: client_context(self.roots, at.certificate, at.key),
+                clean_start=True,
+                session_expiry_s=0,
+            )
+        )
+
+    def service(self, device: str, will: bytes) -> Transport:
+        """A session that outlives its connection, so that commands sent meanwhile arrive."""
+        at, credentials = self.config.broker, self.credentials
+        return MqttTransport(
+            MqttSettings(
+                host=at.host,
+                port=at.port,
+                client_id=device,
+                tls=lambda: client_context(self.roots, credentials.certificate_path, credentials.key_path),
+                will=lambda: Message(topics.status(device), will, retain=True),
+            )
+        )
+
+
+@asynccontextmanager
+async def agent(config: Config, *, tpm: Tpm | None = None, executor: Executor | None = None) -> AsyncIterator[Agent]:
+    """The agent of a configuration, its adapters closed at the end. `tpm`: one that is open already."""
+    trust = check_agent_trust(config.trust)
+    opened: Tpm = tpm if tpm is not None else await asyncio.to_thread(TssTpm, config.tpm.tcti)
+    try:
+        store = SqliteStore(config.database)
+        try:
+            yield _build(config, trust, opened, store, Worker(executor))
+        finally:
+            store.close()
+    finally:
+        await asyncio.to_thread(opened.close)
+
+
+def _build(config: Config, trust: TrustDocument, tpm: Tpm, store: SqliteStore, worker: Worker) -> Agent:
+    credentials = FileCredentials(config.state_dir)
+    entropy = SystemEntropy()
+    around = Surroundings(
+        tpm=tpm,
+        logs=FileLogs(config.logs.uefi, config.logs.systemd, config.logs.ima),
+        store=store,
+        clock=SystemClock(),
+        entropy=entropy,
+        credentials=credentials,
+        links=MqttLinks(config, tuple(trust.certificates[BROKER_CA]), credentials),
+    )
+    enrollee = Enrollee(
+        tpm,
+        entropy,
+        authorities=keys_of(trust, "enrolment"),
+        owner=owner_key(trust),
+        floor_authority=keys_of(trust, "appraiser")[0],
+        serial=config.device.serial,
+        model=config.device.model,
+        client_key=credentials.client_key(),
+    )
+    trusted = TrustedRoles(**{role: role_of(trust, role) for role in AGENT_ROLES})
+    return Agent(around, enrollee, hardware(config), trusted, worker)
+
+
+def hardware(config: Config) -> Hardware:
+    """The device as configured; software name and version from os-release where they are not set."""
+    release = {} if config.software.name and config.software.version else _os_release()
+    return Hardware(
+        model=config.device.model,
+        serial=config.device.serial,
+        hw_version=config.device.hw_version,
+        oem_id=bytes.fromhex(config.device.oem_id),
+        sw_name=config.software.name or release.get("IMAGE_ID") or release.get("ID", "linux"),
+        sw_version=config.software.version or release.get("IMAGE_VERSION") or release.get("VERSION_ID", "0"),
+    )
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+@asynccontextmanager
+async def control_server(config: Config, running: Agent) -> AsyncIterator[None]:
+    """The control socket of a running agent."""
+    server = ControlServer(config.control_socket, lambda call, args, actor: running.control(call, args, actor.uid))
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.close()

@@ -1,0 +1,102 @@
+"""What the collector durably knows of each enrolled device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, TypeVar
+
+from medvouch.attestation.appraisal import BootClock
+from medvouch.errors import InputError, StorageFault
+from medvouch.formats.enrolment import DeviceId, Digest, Escrow, Owner, Spki
+from medvouch.formats.manufacturing import EkHash, Serial
+from medvouch.formats.record import Octets, Record, Uint
+from medvouch.ports import Store
+
+MAX_ANSWER_BYTES = 128 * 1024
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EnrolledDevice(Record):
+    """One live enrolment.
+
+    `attestation_key` is the LAK's SubjectPublicKeyInfo, `client_key_thumbprint` of the MQTT client key (RFC 9679),
+    `ek_hash` SHA-256 of the EK's SubjectPublicKeyInfo; `escrow` holds the TPM's hierarchy authorisations, sealed to the
+    accountable owner. The counts are those of the last evidence accepted, all zero before the first.
+    """
+
+    FORMAT = "registry"
+
+    device: DeviceId
+    serial: Serial
+    ek_hash: EkHash
+    attestation_key: Spki
+    client_key_thumbprint: Annotated[bytes, Octets(32, exact=True)]
+    accountable_owner: Owner
+    escrow: Escrow
+    reset_count: Annotated[int, Uint()] = 0
+    restart_count: Annotated[int, Uint()] = 0
+    clock_ms: Annotated[int, Uint()] = 0
+
+    @property
+    def last_clock(self) -> BootClock:
+        """How far the TPM had come."""
+        return BootClock(self.reset_count, self.restart_count, self.clock_ms)
+
+
+@dataclass(frozen=True)
+class GivenAnswer(Record):
+    """The answer that a proof (by its digest) was given."""
+
+    FORMAT = "registry"
+
+    proof: Digest
+    answer: Annotated[bytes, Octets(MAX_ANSWER_BYTES)]
+
+
+class Registry:
+    """Enrolled devices by id, in a Store; one live enrolment per EK. What cannot be read back is a StorageFault."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, device: str) -> EnrolledDevice | None:
+        """The live enrolment of a device, or None."""
+        return self._read(f"device/{device}", EnrolledDevice.parse)
+
+    def answer(self, name: str) -> GivenAnswer | None:
+        """The last answer to a bootstrap name that enrolled, or None."""
+        return self._read(f"answer/{name}", GivenAnswer.parse)
+
+    def enrolled(self, ek_hash: bytes) -> bool:
+        """Whether this EK has a live enrolment."""
+        return self._store.get(f"ek/{ek_hash.hex()}") is not None
+
+    def add(self, record: EnrolledDevice, name: str, given: GivenAnswer) -> None:
+        """Keep a new enrolment, and what was answered to the bootstrap name that asked for it."""
+        self._store.put(
+            {
+                f"device/{record.device}": record.encode(),
+                f"ek/{record.ek_hash.hex()}": record.device.encode(),
+                f"answer/{name}": given.encode(),
+            }
+        )
+
+    def accepted(self, device: str, clock: BootClock) -> None:
+        """Remember how far the device's TPM had come in the last evidence accepted."""
+        record = self.find(device)
+        if record is not None:
+            risen = replace(
+                record, reset_count=clock.reset_count, restart_count=clock.restart_count, clock_ms=clock.clock_ms
+            )
+            self._store.put({f"device/{device}": risen.encode()})
+
+    def _read(self, key: str, parse: Callable[[bytes], T]) -> T | None:
+        data = self._store.get(key)
+        try:
+            return None if data is None else parse(data)
+        except InputError as error:
+            remedy = "restore the collector's database from a backup"
+            raise StorageFault("registry-corrupt", f"{key}: {error.detail}", remedy=remedy) from error

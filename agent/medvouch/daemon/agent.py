@@ -1,0 +1,148 @@
+"""The agent: prepares the TPM and enrols where it must, then serves until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from medvouch.attestation.attester import AttestationKeys, Attester, Description
+from medvouch.attestation.enrollee import Enrollee
+from medvouch.crypto.keys import key_thumbprint
+from medvouch.daemon import refusals
+from medvouch.daemon.attesting import AttestingService, Verdicts
+from medvouch.daemon.commanding import CommandDesk
+from medvouch.daemon.enrolling import enrol
+from medvouch.daemon.health import Health
+from medvouch.daemon.link import watch_link
+from medvouch.daemon.reporting import Reporter
+from medvouch.daemon.service import Service
+from medvouch.daemon.standing import Standing
+from medvouch.daemon.storage import WatchedStore
+from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
+from medvouch.daemon.worker import Worker
+from medvouch.errors import InputError, Refusal, TpmFault
+from medvouch.formats.identity import DeviceIdentity
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One device's agent. `service` stands once the device is enrolled."""
+
+    def __init__(
+        self, around: Surroundings, enrollee: Enrollee, hardware: Hardware, trusted: TrustedRoles, worker: Worker
+    ) -> None:
+        self._around = around
+        self._enrollee = enrollee
+        self._hardware = hardware
+        self._trusted = trusted
+        self._worker = worker
+        self.health = Health()
+        self._store = WatchedStore(around.store, self.health)
+        self.standing = Standing(self._store)
+        self.service: Service | None = None
+        self.attesting: AttestingService | None = None
+        self.reporter: Reporter | None = None
+
+    async def run(self) -> None:
+        """Enrol if need be, then serve until cancelled."""
+        identity = self.standing.identity or await self._enrol()
+        await self._check_ownership()
+        attester = await self._worker.run(lambda: self.attester(identity))
+        device = identity.device_id
+        around = self._around
+        self.reporter = reporter = Reporter(self._store, around.clock, device, attester.boot_id)
+        transport = around.links.service(device, reporter.will())
+        self.attesting = AttestingService(
+            attester,
+            self._worker,
+            reporter,
+            self.standing,
+            self.health,
+            Verdicts(self._trusted.appraiser, device, around.clock),
+        )
+        self.service = Service(
+            device, self._hardware, transport, self.standing, reporter, self.attesting, self.health, self._store
+        )
+        handlers = {"attest": self.service.attest, "commission": self.service.commission}
+        desk = CommandDesk(self._trusted.commander, handlers, device, reporter, self._store, around.clock)
+        try:
+            await self.service.run(desk)
+        finally:
+            await transport.close()
+
+    async def control(self, call: str, args: Mapping[str, Any], uid: int) -> Mapping[str, Any]:
+        """A call of the control socket by a user: `status`, or `attest` with `nonce` (hex) and `appraiser`.
+
+        Raises InputError `call-malformed`, Refusal `not-enrolled`, and what making evidence raises.
+        """
+        if call == "status":
+            return self.service.status() if self.service else self._unenrolled()
+        if call != "attest":
+            raise InputError("call-malformed", f"there is no call {call!r}")
+        if self.attesting is None:
+            raise Refusal(refusals.NOT_ENROLLED, "there are no keys to attest with yet")
+        log.info("evidence asked for by user %d", uid)
+        return {"evidence": (await self.attesting.evidence(*_challenge(args))).hex()}
+
+    def _unenrolled(self) -> dict[str, Any]:
+        return {
+            "device": "",
+            "life": self.standing.life.value,
+            "state": self.health.state,
+            "connected": False,
+            "attestation": None,
+            "problems": [vars(problem) for problem in self.health],
+        }
+
+    async def _enrol(self) -> DeviceIdentity:
+        self._trusted.check_enrolment(self._around.clock.now().ms // 1000)
+        links = self._around.links
+        transport = links.enrolment()
+        watching = asyncio.create_task(watch_link(transport, self.health))
+        try:
+            return await enrol(transport, self._enrollee, self._worker, self._keep, links.bootstrap_name(), self.health)
+        finally:
+            watching.cancel()
+            await transport.close()
+
+    def _keep(self, identity: DeviceIdentity) -> None:
+        """The certificate first: an identity on the disk means that all of it is."""
+        self._around.credentials.install(identity.client_chain)
+        self.standing.enrolled(identity)
+
+    async def _check_ownership(self) -> None:
+        """Power may go between keeping the identity and taking the TPM; the authorisations are in the escrow only."""
+        if not await self._worker.run(self._around.tpm.ownership_taken):
+            detail = "nobody owns the TPM, so that whoever gets at it may redefine its indexes"
+            remedy = "have the accountable owner set the owner and lockout authorisations of this device's escrow"
+            fault = TpmFault("tpm-unowned", detail, remedy=remedy)
+            log.warning("%s", fault)
+            self.health.report("tpm", fault)
+
+    def attester(self, identity: DeviceIdentity) -> Attester:
+        """What makes evidence with this identity's keys. Blocking; raises TpmFault."""
+        hardware = self._hardware
+        description = Description(
+            ueid=identity.ueid,
+            client_key_thumbprint=key_thumbprint(self._around.credentials.client_key()),
+            oem_id=hardware.oem_id,
+            hw_model=hardware.model.encode(),
+            hw_version=hardware.hw_version,
+            sw_name=hardware.sw_name,
+            sw_version=hardware.sw_version,
+        )
+        keys = AttestationKeys.load(self._around.tpm, identity)
+        return Attester(self._around.tpm, self._around.logs, self._around.clock, keys, description)
+
+
+def _challenge(args: Mapping[str, Any]) -> tuple[bytes, str]:
+    try:
+        nonce, appraiser = bytes.fromhex(args["nonce"]), args["appraiser"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError("call-malformed", "attest needs a nonce in hex and an appraiser") from error
+    if not 8 <= len(nonce) <= 64 or not isinstance(appraiser, str):
+        raise InputError("call-malformed", "attest needs a nonce of 8 to 64 bytes and an appraiser's name")
+    return nonce, appraiser

@@ -1,0 +1,33 @@
+"""Refusals of the daemon."""
+
+from __future__ import annotations
+
+from medvouch.errors import RefusalKind, refusal_table
+
+COMMAND_MISADDRESSED = RefusalKind(
+    "command-misaddressed",
+    "A signed command stands on the topic of another command.",
+    "find out who moves commands between topics",
+)
+COMMAND_UNKNOWN = RefusalKind(
+    "command-unknown",
+    "This agent knows no such command.",
+    "use a command of the agent's version",
+)
+COMMAND_REPLAYED = RefusalKind(
+    "command-replayed",
+    "This command was taken before; commands run once.",
+    "issue a new command; find out who replays this one",
+)
+COMMAND_MALFORMED = RefusalKind(
+    "command-malformed",
+    "The arguments of a signed command are not what the command takes.",
+    "issue the command with the arguments of its documentation",
+)
+NOT_ENROLLED = RefusalKind(
+    "not-enrolled",
+    "The device has no identity in service yet.",
+    "wait for the enrolment to end; `medvouch status` shows what it waits for",
+)
+
+TABLE = refusal_table(globals())

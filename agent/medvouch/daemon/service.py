@@ -1,0 +1,186 @@
+"""A device in service: it announces itself, answers commands, takes verdicts home and reports how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from medvouch import __version__
+from medvouch.daemon.attesting import AttestingService, summary
+from medvouch.daemon.commanding import CommandDesk
+from medvouch.daemon.health import Health
+from medvouch.daemon.link import watch_link
+from medvouch.daemon.refusals import COMMAND_MALFORMED
+from medvouch.daemon.reporting import Reporter
+from medvouch.daemon.standing import Standing
+from medvouch.daemon.storage import WatchedStore
+from medvouch.daemon.surroundings import Hardware
+from medvouch.errors import MedvouchError, Refusal, StorageFault
+from medvouch.messages import topics
+from medvouch.messages.commands import VerifiedCommand
+from medvouch.messages.payloads import Fields
+from medvouch.ports import Message, Transport
+
+log = logging.getLogger(__name__)
+
+MAX_OWNER_LENGTH = 200
+LEAVE_S = 3.0
+"""How long the broker may take for the last messages when the agent stops."""
+
+
+class Service:
+    """The tasks of a device in service; `run` ends only when it is cancelled."""
+
+    def __init__(
+        self,
+        device: str,
+        hardware: Hardware,
+        transport: Transport,
+        standing: Standing,
+        reporter: Reporter,
+        attesting: AttestingService,
+        health: Health,
+        store: WatchedStore,
+    ) -> None:
+        self._device = device
+        self._hardware = hardware
+        self._transport = transport
+        self._standing = standing
+        self._reporter = reporter
+        self._attesting = attesting
+        self._health = health
+        self._store = store
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session with the broker stands."""
+        return self._transport.connected
+
+    async def run(self, desk: CommandDesk) -> None:
+        """Serve until cancelled, then publish what is queued and say goodbye."""
+        await self._transport.start([topics.commands(self._device), topics.results(self._device)])
+        publishing = asyncio.create_task(self._reporter.run(self._transport))
+        try:
+            await self._serve(desk, publishing)
+        finally:
+            await self._leave()
+            publishing.cancel()
+
+    async def _serve(self, desk: CommandDesk, publishing: asyncio.Task[None]) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_ended(publishing))
+                tasks.create_task(self._report_health())
+                tasks.create_task(self._receive(desk))
+                tasks.create_task(watch_link(self._transport, self._health))
+                tasks.create_task(self._store.recover())
+                await self.announce()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _leave(self) -> None:
+        if self._transport.connected:
+            with suppress(TimeoutError, StorageFault):
+                async with asyncio.timeout(LEAVE_S):
+                    await self._reporter.status("offline")
+                    await self._reporter.flushed()
+
+    async def announce(self) -> None:
+        """Publish the retained states."""
+        await self._reporter.status("online")
+        await self._reporter.state("identity", self.identity_fields())
+        await self._reporter.state("config", {"agent_version": __version__, "sw_version": self._hardware.sw_version})
+        await self._reporter.state("health", self.health_fields())
+
+    def identity_fields(self) -> Fields:
+        """Who the device is, and who answers for it."""
+        return {
+            "life": self._standing.life.value,
+            "owner": self._standing.owner,
+            "model": self._hardware.model,
+            "serial": self._hardware.serial,
+            "hw_version": self._hardware.hw_version,
+            "sw_name": self._hardware.sw_name,
+            "sw_version": self._hardware.sw_version,
+        }
+
+    def health_fields(self) -> Fields:
+        """`state`, and the first problem with what to do."""
+        problems = list(self._health)
+        first = problems[0] if problems else None
+        return {
+            "state": self._health.state,
+            "problems": len(problems),
+            "component": first.component if first else None,
+            "code": first.code if first else None,
+            "detail": first.detail if first else None,
+            "remedy": first.remedy if first else None,
+        }
+
+    def status(self) -> dict[str, object]:
+        """All that `medvouch status` shows."""
+        verdict = self._standing.last_verdict
+        return {
+            "device": self._device,
+            **self.identity_fields(),
+            "state": self._health.state,
+            "connected": self._transport.connected,
+            "attestation": summary(verdict) if verdict else None,
+            "problems": [vars(problem) for problem in self._health],
+        }
+
+    async def attest(self, command: VerifiedCommand) -> Fields:
+        """`cmd/attest`: args `nonce` (bytes, 8 to 64) and `appraiser` (text)."""
+        nonce, appraiser = command.args.get("nonce"), command.args.get("appraiser")
+        if not isinstance(nonce, bytes) or not isinstance(appraiser, str) or not 8 <= len(nonce) <= 64:
+            raise Refusal(COMMAND_MALFORMED, "attest needs a nonce of 8 to 64 bytes and the appraiser's name")
+        await self._attesting.challenged(nonce, appraiser)
+        return {"nonce": nonce.hex()}
+
+    async def commission(self, command: VerifiedCommand) -> Fields:
+        """`cmd/commission`: arg `owner` (text), the accountable owner."""
+        owner = command.args.get("owner")
+        if not isinstance(owner, str) or not 0 < len(owner) <= MAX_OWNER_LENGTH:
+            raise Refusal(COMMAND_MALFORMED, f"commission needs an owner of 1 to {MAX_OWNER_LENGTH} characters")
+        self._standing.commissioned(owner)
+        await self._reporter.event("commissioned", {"owner": owner})
+        await self._reporter.state("identity", self.identity_fields())
+        return {"owner": owner}
+
+    async def _receive(self, desk: CommandDesk) -> None:
+        async for message in self._transport.messages():
+            try:
+                await self._dispatch(message, desk)
+            except MedvouchError as error:  # a message that is none, or storage: the store has told health of that
+                log.warning("%s: %s", message.topic, error)
+
+    async def _dispatch(self, message: Message, desk: CommandDesk) -> None:
+        if message.topic == topics.SESSION:
+            await self._session_changed(message.payload.decode())
+            return
+        topic = topics.parse(message.topic)
+        if isinstance(topic, topics.Command):
+            await desk.take(topic.name, topic.id, message.payload)
+        elif isinstance(topic, topics.Result):
+            await self._attesting.verdict(topic.nonce, message.payload)
+
+    async def _session_changed(self, change: str) -> None:
+        if change == "connected":
+            await self._reporter.status("online")
+        elif change == "taken-over":
+            detail = "another client connected with this device's certificate"
+            log.warning("session-taken-over: %s", detail)
+            await self._reporter.event("session-taken-over", {"code": "session-taken-over", "detail": detail})
+
+    async def _report_health(self) -> None:
+        while True:
+            await self._health.changed.wait()
+            self._health.changed.clear()
+            with suppress(StorageFault):  # once that is over, health changes again
+                await self._reporter.state("health", self.health_fields())
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Shares the fate of a task that lives longer than whoever waits here."""
+    await asyncio.shield(task)

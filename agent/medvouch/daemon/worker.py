@@ -1,0 +1,31 @@
+"""Blocking work in threads, one piece at a time: a TPM has one owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Worker:
+    """Runs functions in `executor` (None: the event loop's own), never two at once."""
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._executor = executor
+        self._lock = asyncio.Lock()
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """The function's result, or what it raised.
+
+        A cancelled caller still waits for the function: a TPM command that was sent is answered before the next one.
+        """
+        async with self._lock:
+            future = asyncio.get_running_loop().run_in_executor(self._executor, function)
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                await asyncio.wait([future])
+                raise

@@ -1,0 +1,255 @@
+"""One simulated site: TPM vendor and maker behind it, a broker, a collector, and an observer that hears everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from medvouch.adapters.files import write_durably
+from medvouch.adapters.mqtt import MqttSettings, MqttTransport
+from medvouch.adapters.store import SqliteStore
+from medvouch.adapters.system import SystemClock, SystemEntropy
+from medvouch.adapters.tls import client_context
+from medvouch.attestation.appraisal import Anchors
+from medvouch.attestation.enrolment import EnrolmentAuthority, EnrolmentTerms, EnrolmentTrust
+from medvouch.attestation.manifest import verify_manifest
+from medvouch.attestation.policy import RELEASE_POLICY
+from medvouch.attestation.reference import verify_references
+from medvouch.collector.challenging import Judge
+from medvouch.collector.collector import Collector
+from medvouch.collector.registry import Registry
+from medvouch.crypto.ca import SERIAL_BYTES, CertificateAuthority, Validity, subject
+from medvouch.crypto.certificates import TLS_CLIENT, TLS_SERVER
+from medvouch.crypto.keys import PublicKey, SoftwareSigner, spki
+from medvouch.formats.manufacturing import ManifestEntry
+from medvouch.formats.trust import ROLES, Role, TrustDocument
+from medvouch_sim.broker import Broker, BrokerSettings
+from medvouch_sim.fixtures import key_pem, private_key
+from medvouch_sim.observer import Observer
+from medvouch_sim.vendor import Maker, TpmVendor
+
+APPRAISER = "collector"
+OBSERVER = "observer"
+WATCHER = "watcher"
+"""For whoever wants to listen with a client of their own."""
+OWNER = "St. Example Hospital"
+YEAR_S = 365 * 86_400
+CONNECT_S = 20.0
+
+
+def _signer(role: str) -> SoftwareSigner:
+    return SoftwareSigner(private_key(role))
+
+
+def _pem(der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A TLS client's certificate and key, as files."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass
+class Site:
+    """Everything but the gateways, in `directory`. `references`: signed reference values of the releases in use."""
+
+    directory: Path
+    references: Sequence[bytes]
+    entropy: SystemEntropy = field(default_factory=SystemEntropy)
+    started_at: int = field(default_factory=lambda: int(time.time()))
+    manifest_entries: list[ManifestEntry] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.trust_path = self.directory / "trust.cbor"
+        write_durably(self.trust_path, self.trust.encode())
+        self.broker = Broker(self.directory / "broker", self._broker_settings())
+
+    @cached_property
+    def vendor(self) -> TpmVendor:
+        """The TPM vendor that the site trusts."""
+        return self._vendor("Testchip", "tpm-vendor-root", "tpm-vendor-issuing")
+
+    @cached_property
+    def rogue_vendor(self) -> TpmVendor:
+        """A TPM vendor that nobody trusts."""
+        return self._vendor("Roguechip", "other-vendor-root", "other-vendor-issuing")
+
+    def _vendor(self, name: str, root: str, issuing: str) -> TpmVendor:
+        return TpmVendor.found(name, private_key(root), private_key(issuing), now=self.started_at, entropy=self.entropy)
+
+    @cached_property
+    def maker(self) -> Maker:
+        """The maker of the gateways."""
+        keys = private_key("maker-ca"), private_key("manufacturer")
+        return Maker.found("Example Devices", *keys, now=self.started_at, entropy=self.entropy)
+
+    @cached_property
+    def enrolment_ca(self) -> CertificateAuthority:
+        """Issues the certificates of devices in service."""
+        return self._root("Test Enrolment CA", "enrolment-ca")
+
+    @cached_property
+    def broker_ca(self) -> CertificateAuthority:
+        """Issues the broker's certificate."""
+        return self._root("Test Broker CA", "broker-ca")
+
+    @property
+    def broker_ca_pem(self) -> bytes:
+        """What a client of the broker has to trust."""
+        return _pem(self.broker_ca.certificate)
+
+    @cached_property
+    def bootstrap_ca(self) -> CertificateAuthority:
+        """Issues bootstrap certificates, which reach the enrolment topics only."""
+        return self._root("Test Bootstrap CA", "bootstrap-ca")
+
+    def _root(self, name: str, key: str) -> CertificateAuthority:
+        serial = self.entropy.bytes(SERIAL_BYTES)
+        return CertificateAuthority.root(subject(name), private_key(key), self._validity, serial)
+
+    @property
+    def _validity(self) -> Validity:
+        return Validity(self.started_at - 3600, self.started_at + YEAR_S)
+
+    @cached_property
+    def trust(self) -> TrustDocument:
+        """The trust document of this site's fleet."""
+        until = self.started_at + YEAR_S
+        roles = {
+            role: Role((spki(private_key(role).public_key()),), 1, until, f"Test {role}")
+            for role in ROLES  # each has one test key, of its own name
+        }
+        certificates = {
+            "tpm-vendor": (self.vendor.root.certificate,),
+            "broker-ca": (self.broker_ca.certificate,),
+            "enrolment-ca": (self.enrolment_ca.certificate,),
+        }
+        return TrustDocument(1, until, APPRAISER, roles, certificates, tuple(self.references))
+
+    def issue(self, authority: CertificateAuthority, name: str, key: PublicKey) -> bytes:
+        """A TLS client certificate for a name, in PEM."""
+        serial = self.entropy.bytes(SERIAL_BYTES)
+        return _pem(authority.issue(TLS_CLIENT, key, subject(name), self._validity, serial))
+
+    def credential(self, authority: CertificateAuthority, name: str, folder: Path) -> Credential:
+        """A new TLS client key with its certificate, as files in `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        files = Credential(folder / f"{name}.pem", folder / f"{name}-key.pem")
+        write_durably(files.key, key_pem(key), mode=0o600)
+        write_durably(files.certificate, self.issue(authority, name, key.public_key()))
+        return files
+
+    def connect(self, client_id: str, credential: Credential, port: int | None = None) -> MqttTransport:
+        """A client of the broker, not started yet; by default on the service listener."""
+        roots = (self.broker_ca.certificate,)
+        return MqttTransport(
+            MqttSettings(
+                host=self.broker.host,
+                port=port or self.broker.service_port,
+                client_id=client_id,
+                tls=lambda: client_context(roots, credential.certificate, credential.key),
+                clean_start=True,
+                session_expiry_s=0,
+            )
+        )
+
+    def _broker_settings(self) -> BrokerSettings:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self.broker_ca.issue(
+            TLS_SERVER,
+            key.public_key(),
+            subject("broker"),
+            self._validity,
+            self.entropy.bytes(SERIAL_BYTES),
+            alternative_names=[x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")],
+        )
+        return BrokerSettings(
+            certificate=_pem(certificate),
+            key=key_pem(key),
+            service_roots=_pem(self.enrolment_ca.certificate),
+            enrolment_roots=_pem(self.bootstrap_ca.certificate),
+            observers=(OBSERVER, WATCHER),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[tuple[Collector, Observer]]:
+        """Broker, observer and collector at work; all gateways of the manifest must have been built by then."""
+        store = SqliteStore(self.directory / "collector" / "state.db")
+        try:
+            with self.broker.running():
+                ears, voice = (self.connect(name, self.service_credential(name)) for name in (OBSERVER, APPRAISER))
+                observer, collector = Observer(ears), self._collector(store, voice)
+                async with observer.running(), _task(collector.run()):
+                    await _connected(ears, voice)
+                    yield collector, observer
+        finally:
+            store.close()
+
+    def service_credential(self, name: str) -> Credential:
+        """For a client of the service listener that is no device."""
+        return self.credential(self.enrolment_ca, name, self.directory / "credentials")
+
+    def _collector(self, store: SqliteStore, transport: MqttTransport) -> Collector:
+        references = verify_references(self.references, [_signer("release").public_key])
+        judge = Judge(
+            name=APPRAISER,
+            signer=_signer("appraiser"),
+            commander=_signer("commander"),
+            anchors=Anchors([self.enrolment_ca.certificate], references),
+            policy=RELEASE_POLICY,
+        )
+        registry = Registry(store)
+        return Collector(judge, self._authority(registry), store, transport, SystemClock(), self.entropy)
+
+    def _authority(self, registry: Registry) -> EnrolmentAuthority:
+        manifest = self.maker.manifest(self.manifest_entries, self.started_at)
+        believed = EnrolmentTrust(
+            vendor_roots=[self.vendor.root.certificate],
+            maker_roots=[self.maker.authority.certificate],
+            manifests=[verify_manifest(manifest, [self.maker.signer.public_key])],
+            floor_authority=_signer("appraiser").public_key,
+        )
+        return EnrolmentAuthority(
+            _signer("enrolment"),
+            self.enrolment_ca,
+            believed,
+            EnrolmentTerms(OWNER),
+            entropy=self.entropy,
+            enrolled=registry.enrolled,
+        )
+
+
+@asynccontextmanager
+async def _task(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _connected(*transports: MqttTransport) -> None:
+    """Wait until all hear what is published from now on; TimeoutError where that takes too long."""
+    async with asyncio.timeout(CONNECT_S):
+        while not all(transport.connected for transport in transports):  # noqa: ASYNC110 (no event says so)
+            await asyncio.sleep(0.005)

@@ -1,0 +1,140 @@
+"""The configuration: what it may say, what it says where it says nothing, and what is wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from medvouch.cli.config import Config, as_plain, load
+from medvouch.errors import ConfigFault
+from medvouch_sim.site import Site
+from support.cli import Caller
+
+EXAMPLE = """\
+[device]
+model = "MV-100"
+serial = "SN-1"
+[broker]
+host = "broker.example"
+[enrolment]
+host = "broker.example"
+port = 8884
+certificate = "a.pem"
+key = "b.pem"
+"""
+
+
+def loaded(folder: Path, text: str) -> Config:
+    path = folder / "c.toml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = loaded(tmp_path, EXAMPLE)
+    assert config.tpm.tcti == "device:/dev/tpmrm0"
+    assert config.broker.port == 8883
+    assert config.database == Path("/var/lib/medvouch/state.db")
+    assert config.control_socket == Path("/run/medvouch/control.sock")
+    assert config.device.oem_id == "00" * 16
+
+
+def test_the_settings_shown_are_settings(tmp_path: Path) -> None:
+    plain = as_plain(loaded(tmp_path, EXAMPLE))
+    lines = [f"{name} = {value!r}" for name, value in plain.items() if not isinstance(value, dict)]
+    for name, table in plain.items():
+        if isinstance(table, dict):
+            lines += [f"[{name}]", *(f"{key} = {value!r}" for key, value in table.items())]
+    assert loaded(tmp_path, "\n".join(lines)) == loaded(tmp_path, EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "said"),
+    [
+        ("[broker]", "[brokers]", "config-unknown-key", "brokers is not a setting; known here: device, broker"),
+        ('serial = "SN-1"', 'serial = "SN-1"\ncolour = 1', "config-unknown-key", "device.colour is not a setting"),
+        ('serial = "SN-1"', "", "config-missing-key", "device.serial is not set; add device.serial"),
+        ("[device]\n", "device = 1\n[x]\n", "config-unknown-key", "x is not a setting"),
+        ('[broker]\nhost = "broker.example"', "[[broker]]", "config-wrong-type", "broker must be a table"),
+        ("port = 8884", 'port = "8884"', "config-wrong-type", "enrolment.port must be a whole number"),
+        ("port = 8884", "port = true", "config-wrong-type", "enrolment.port must be a whole number"),
+        ("port = 8884", "port = 0", "config-wrong-value", "enrolment.port must be a number from 1 to 65535"),
+        ("port = 8884", "port = 65536", "config-wrong-value", "enrolment.port must be a number from 1 to 65535"),
+        ('"MV-100"', "100", "config-wrong-type", "device.model must be text in quotes"),
+        ('"MV-100"', '""', "config-wrong-value", "device.model must be 1 to 32 bytes of printable text"),
+        ('"MV-100"', '"' + "ä" * 17 + '"', "config-wrong-value", "device.model must be 1 to 32 bytes"),
+        ('"MV-100"', '"M\\u001b[2J"', "config-wrong-value", "device.model must be"),
+        ('"a.pem"', '""', "config-wrong-value", "enrolment.certificate must be a path"),
+        ('"a.pem"', '"a\\u0000b"', "config-wrong-value", "enrolment.certificate must be a path"),
+        ('"a.pem"', "7", "config-wrong-type", "enrolment.certificate must be a path in quotes"),
+        ("[device]", '[device]\noem_id = "zz"', "config-wrong-value", "device.oem_id must be 32 hexadecimal digits"),
+        ("[device]", f'[device]\noem_id = "{"0" * 33}"', "config-wrong-value", "device.oem_id must be 32"),
+        ("[device]", "[device", "config-syntax", "mend the TOML"),
+        ("port = 8884", f"port = {'9' * 5000}", "config-syntax", "mend the TOML"),
+        ("port = 8884", f"port = {'[' * 5000}", "config-syntax", "mend the TOML"),
+        ('"MV-100"', '"\\ud800"', "config-syntax", "mend the TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, code: str, said: str) -> None:
+    assert old in EXAMPLE
+    with pytest.raises(ConfigFault) as caught:
+        loaded(tmp_path, EXAMPLE.replace(old, new, 1))
+    assert caught.value.code == code
+    assert said in str(caught.value)
+
+
+def test_shown_for_people_and_programs(medvouch: Caller, config: Path) -> None:
+    called = medvouch("config", "show", "--config", config)
+    assert called.code == 0
+    assert "tpm.tcti               device:/nowhere/tpmrm0\n" in called.out
+    assert medvouch("config", "show", "--config", config, "--json").json["tpm"] == {"tcti": "device:/nowhere/tpmrm0"}
+
+
+def test_a_complete_configuration_is_fine(medvouch: Caller, config: Path) -> None:
+    assert medvouch("config", "check", "--config", config).out == f"{config} is fine\n"
+    assert medvouch("config", "check", "--config", config, "--json").json == {"file": str(config), "ok": True}
+
+
+def test_check_looks_at_the_files(medvouch: Caller, config: Path, site: Site, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "bootstrap/unit-1.pem", tmp_path / "bootstrap/unit-1-key.pem"
+    pem = key.read_bytes()
+
+    def refused() -> str:
+        called = medvouch("config", "check", "--config", config)
+        assert called.code == 3
+        return called.err
+
+    key.write_bytes(b"no key")
+    assert "credential-unusable: " in refused()
+    key.unlink()
+    assert f"credential-missing: {key} does not exist; install the bootstrap credential" in refused()
+    key.write_bytes(pem)
+    certificate.unlink()
+    assert f"credential-missing: {certificate} does not exist" in refused()
+    site.trust_path.unlink()
+    assert f"trust-unreadable: {site.trust_path} does not exist; install the trust document" in refused()
+
+
+def test_check_looks_at_the_trust_document(medvouch: Caller, config: Path, site: Site) -> None:
+    whole = site.trust
+
+    def refused(**changes: object) -> str:
+        site.trust_path.write_bytes(dataclasses.replace(whole, **changes).encode())  # type: ignore[arg-type]
+        called = medvouch("config", "check", "--config", config)
+        assert called.code == 3
+        return called.err
+
+    for role in ("appraiser", "commander", "enrolment", "owner"):
+        others = {name: entry for name, entry in whole.roles.items() if name != role}
+        assert f"trust-incomplete: the trust document cannot be used: the role '{role}'" in refused(roles=others)
+    broken = whole.roles | {"appraiser": dataclasses.replace(whole.roles["appraiser"], keys=(b"no key",))}
+    assert "the role 'appraiser' has an unusable key" in refused(roles=broken)
+    edwards = whole.roles | {"owner": dataclasses.replace(whole.roles["owner"], keys=(ED25519_SPKI,))}
+    assert "the role 'owner' has no ECC key" in refused(roles=edwards)
+    nobody = dict(whole.certificates) | {"broker-ca": ()}
+    assert "broker-ca-unusable: " in refused(certificates=nobody)
+
+
+ED25519_SPKI = bytes.fromhex("302a300506032b6570032100") + bytes(31) + b"\x01"
