@@ -1,0 +1,92 @@
+"""The demo as a newcomer runs it: every verdict as expected, everything on file, nothing left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medvouch.cli.main import main
+from medvouch_sim.demo.run import GATEWAYS, STEPS, attack_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a demo that was played, and what it printed."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    command = [sys.executable, "-m", "medvouch_sim.cli", "demo", "--out", str(out)]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'agent'}:{ROOT / 'simulator'}"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, done.stdout
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    verdicts: list[dict[str, str]] = json.loads((out / "verdicts.json").read_text())
+    return verdicts
+
+
+def test_every_verdict_is_as_expected(played: tuple[Path, str]) -> None:
+    verdicts = rows(played[0])
+    assert len(verdicts) == len(GATEWAYS) * len(STEPS) + len(attack_rows())
+    assert [row for row in verdicts if row["expected"] != row["actual"]] == []
+    assert {"gateway", "kind", "step", "expected", "actual", "code"} <= verdicts[0].keys()
+    assert {row["kind"] for row in verdicts} == {"step", "attack"}
+
+
+def test_every_attack_has_a_code_of_its_own(played: tuple[Path, str]) -> None:
+    attacks = [(row["step"], row["code"]) for row in rows(played[0]) if row["kind"] == "attack"]
+    assert attacks == list(attack_rows())
+    assert len({code for _, code in attacks}) == len(attacks) == 20
+
+
+def test_the_modified_kernel_is_named(played: tuple[Path, str]) -> None:
+    (row,) = (row for row in rows(played[0]) if row["step"] == "modified kernel")
+    assert "PCR 4" in row["detail"]
+    assert "EV_EFI_BOOT_SERVICES_APPLICATION" in row["detail"]
+
+
+def test_evidence_and_results_are_on_file(played: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = played
+    files = sorted((out / "evidence").iterdir())
+    trust = str(out / "site" / "trust.cbor")
+    for file in files:
+        if file.suffix == ".json":
+            json.loads(file.read_text())
+            continue
+        code = main(["verify", str(file), "--trust", trust, "--json"])
+        document = json.loads(capsys.readouterr().out)
+        assert (code == 0) == (document["status"] == "affirming")
+    affirmed = [file for file in files if "attested" in file.name and file.name.endswith(".evidence.cbor")]
+    assert len(affirmed) >= 2 * len(GATEWAYS)
+    assert all(main(["verify", str(file), "--trust", trust]) == 0 for file in affirmed)
+
+
+def test_the_messages_are_readable_json(played: tuple[Path, str]) -> None:
+    lines = [json.loads(line) for line in (played[0] / "mqtt.jsonl").read_text().splitlines()]
+    states = [line for line in lines if "/state/" in line["topic"] or "/event/" in line["topic"]]
+    assert len(states) > 50
+    assert all({"schema", "device", "boot_id", "seq", "ts_ms", "clock_ok"} <= line["payload"].keys() for line in states)
+
+
+def test_it_tells_how_to_listen_along(played: tuple[Path, str]) -> None:
+    assert "mosquitto_sub -h 127.0.0.1" in played[1]
+
+
+def test_nothing_is_left_running(played: tuple[Path, str]) -> None:
+    out, _ = played
+    left = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.exists()]
+    assert [line for line in left if str(out).encode() in line] == []
+
+
+def test_the_readme_shows_its_table() -> None:
+    text = README.read_text(encoding="utf-8")
+    for attack, code in attack_rows():
+        assert f"| {attack} | `{code}` |" in text
