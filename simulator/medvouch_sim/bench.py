@@ -1,0 +1,285 @@
+"""`make bench`: what attesting, verifying and running the agent cost, each next to the least that it could cost.
+
+A ratio is of two times taken in turn in one run, so it holds on any machine; where a limit is absolute there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from medvouch.adapters.credentials import FileCredentials
+from medvouch.adapters.files import write_durably
+from medvouch.adapters.logs import FileLogs
+from medvouch.adapters.store import SqliteStore
+from medvouch.adapters.system import SystemClock
+from medvouch.adapters.tss import TssTpm
+from medvouch.attestation.appraisal import Anchors, Expectation, appraise
+from medvouch.attestation.attester import AttestationKeys, Attester, Description
+from medvouch.attestation.evidence import UnverifiedEvidence
+from medvouch.attestation.policy import RELEASE_POLICY, STATIC_PCRS
+from medvouch.attestation.reference import verify_references
+from medvouch.cli import wiring
+from medvouch.cli.output import fail
+from medvouch.crypto.keys import SoftwareSigner, key_thumbprint
+from medvouch.daemon.standing import Standing
+from medvouch.errors import MedvouchError, NetworkFault
+from medvouch.messages import topics
+from medvouch_sim import bare, firmware
+from medvouch_sim.fixtures import private_key
+from medvouch_sim.gateway import MODEL, Gateway
+from medvouch_sim.installed import pss_kib, running_agent, tcp_tpm
+from medvouch_sim.observer import Heard, Observer
+from medvouch_sim.prediction import predict, sign_reference
+from medvouch_sim.site import APPRAISER, Site
+from medvouch_sim.swtpm import SwTpm, SwTpmTcti
+
+RESPONSE, VERIFY, START, IDLE = NAMES = ("attest.response", "verify.evidence", "agent.start", "agent.idle_pss")
+NONCE_BYTES = 32
+_COMMANDS = {0x158: "Quote", 0x15D: "Sign", 0x17E: "PCR_Read"}
+"""TPM 2.0 Library, Part 2, 6.5.2."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of `bench.json`. `reference` says what was measured in turn with it, in the same unit."""
+
+    name: str
+    value: float
+    unit: str
+    reference: str | None = None
+    reference_value: float | None = None
+    ratio: float | None = None
+
+    @classmethod
+    def of_pairs(cls, name: str, pairs: Sequence[tuple[float, float]], reference: str) -> Figure:
+        """The medians of (seconds, seconds of the reference)."""
+        value, least = (median(seconds) * 1e3 for seconds in zip(*pairs, strict=True))
+        return cls(name, round(value, 4), "ms", reference, round(least, 4), round(value / least, 3))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often things are repeated, and how long an agent rests before its memory is looked at."""
+
+    responses: int = 300
+    evidences: int = 200
+    rounds: int = 5
+    starts: int = 7
+    rest_s: float = 5.0
+
+
+QUICK = Effort(responses=3, evidences=3, rounds=1, starts=1, rest_s=0.1)
+"""To see whether it works; its figures mean little."""
+
+
+async def measure(names: Sequence[str], effort: Effort, say: Callable[[str], None]) -> list[Figure]:
+    """The figures of these names, in the order of NAMES; nothing is left running or on the disk."""
+    with tempfile.TemporaryDirectory(prefix="medvouch-bench-") as folder:
+        say("a gateway is built and enrolled")
+        reference = sign_reference(predict(MODEL, "1.0.0"), SoftwareSigner(private_key("release")))
+        site = Site(Path(folder) / "site", [reference])
+        gateway = Gateway("bench", site, Path(folder) / "bench")
+        site.manifest_entries.append(gateway.entry)
+        async with site.running() as (_, observer):
+            figures = await _in_process(gateway, observer, names, effort, say)
+            if {START, IDLE} & set(names):
+                say(f"{START}, {IDLE}: {effort.starts} starts, a rest of {effort.rest_s:g} s")
+                figures += [figure for figure in await _agent(gateway, observer, effort) if figure.name in names]
+    return figures
+
+
+async def _in_process(
+    gateway: Gateway, observer: Observer, names: Sequence[str], effort: Effort, say: Callable[[str], None]
+) -> list[Figure]:
+    """Enrol, and measure what needs no process of its own; the gateway is off afterwards."""
+    figures: list[Figure] = []
+    async with gateway.booted():
+        await _online(gateway, observer, since=0)
+        await gateway.stop_agent()
+        with _attester(gateway) as (attester, tcti):
+            if RESPONSE in names:
+                say(f"{RESPONSE}: {effort.responses} times")
+                figures.append(await asyncio.to_thread(_response, attester, tcti, effort))
+            if VERIFY in names:
+                say(f"{VERIFY}: {effort.evidences} distinct ones, {effort.rounds} times")
+                figures.append(await asyncio.to_thread(_verify, attester, gateway, effort))
+    return figures
+
+
+async def _online(gateway: Gateway, observer: Observer, *, since: int) -> None:
+    """Wait for its agent's word on MQTT."""
+
+    def announced(heard: Heard) -> bool:
+        at, payload = heard.topic, heard.payload
+        ours = isinstance(at, topics.Status) and at.device == gateway.device
+        return ours and payload is not None and payload.fields.get("state") == "online"
+
+    try:
+        await observer.first(announced, since=since)
+    except TimeoutError as error:
+        remedy = "run it by hand with --verbose and a configuration of its own"
+        raise NetworkFault("agent-not-online", "the agent did not announce itself", remedy=remedy) from error
+
+
+class _RecordingTcti(SwTpmTcti):
+    """Keeps the commands that it passes on."""
+
+    def __init__(self, tpm: SwTpm) -> None:
+        super().__init__(tpm)
+        self.tpm = tpm
+        self.commands: list[bytes] = []
+
+    def do_transmit(self, command: bytes) -> None:
+        """Send a command."""
+        self.commands.append(bytes(command))
+        super().do_transmit(command)
+
+
+@contextmanager
+def _attester(gateway: Gateway) -> Iterator[tuple[Attester, _RecordingTcti]]:
+    """The enrolled gateway's, as its agent makes it."""
+    config = gateway.config()
+    store = SqliteStore(config.database)
+    identity = Standing(store).identity
+    store.close()
+    assert identity is not None
+    hardware = wiring.hardware(config)
+    description = Description(
+        ueid=identity.ueid,
+        client_key_thumbprint=_client_key(gateway),
+        oem_id=hardware.oem_id,
+        hw_model=hardware.model.encode(),
+        hw_version=hardware.hw_version,
+        sw_name=hardware.sw_name,
+        sw_version=hardware.sw_version,
+    )
+    logs = FileLogs(config.logs.uefi, config.logs.systemd, config.logs.ima)
+    tcti = _RecordingTcti(gateway.tpm)
+    with TssTpm(tcti) as tpm:
+        yield Attester(tpm, logs, SystemClock(), AttestationKeys.load(tpm, identity), description), tcti
+
+
+def _client_key(gateway: Gateway) -> bytes:
+    return key_thumbprint(FileCredentials(gateway.state_dir).client_key())
+
+
+def _response(attester: Attester, tcti: _RecordingTcti, effort: Effort) -> Figure:
+    pairs = []
+    for _ in range(effort.responses):
+        nonce = os.urandom(NONCE_BYTES)
+        tcti.commands.clear()
+        started = time.perf_counter()
+        attester.evidence(nonce, APPRAISER, STATIC_PCRS)
+        made = time.perf_counter()
+        for command in tcti.commands:
+            tcti.tpm.raw(command)
+        pairs.append((made - started, time.perf_counter() - made))
+    commands = (_COMMANDS[int.from_bytes(command[6:10], "big")] for command in tcti.commands)
+    return Figure.of_pairs(RESPONSE, pairs, f"the bytes of its TPM commands alone: {', '.join(commands)}")
+
+
+def _verify(attester: Attester, gateway: Gateway, effort: Effort) -> Figure:
+    root = gateway.site.enrolment_ca.certificate
+    references = verify_references(gateway.site.references, [private_key("release").public_key()])
+    anchors = Anchors([root], references)
+    now, thumbprint = int(time.time()), _client_key(gateway)
+    nonces = [os.urandom(NONCE_BYTES) for _ in range(effort.evidences)]
+    cases = []
+    for nonce in nonces:
+        data = attester.evidence(nonce, APPRAISER, STATIC_PCRS)
+        expected = Expectation(APPRAISER, gateway.device, nonce, client_key_thumbprint=thumbprint)
+        evidence = UnverifiedEvidence.parse(data)
+        passed = appraise(evidence, expected, anchors, RELEASE_POLICY, now)
+        cases.append((data, expected, bare.BareChecks.of(evidence, passed, root)))
+    pairs = []
+    for data, expected, checks in cases * effort.rounds:
+        started = time.perf_counter()
+        appraise(UnverifiedEvidence.parse(data), expected, anchors, RELEASE_POLICY, now)
+        judged = time.perf_counter()
+        checks.run()
+        pairs.append((judged - started, time.perf_counter() - judged))
+    return Figure.of_pairs(VERIFY, pairs, bare.DESCRIPTION)
+
+
+async def _agent(gateway: Gateway, observer: Observer, effort: Effort) -> list[Figure]:
+    """Starts of the enrolled gateway's agent, from the spawned process to its word on MQTT."""
+    starts = []
+    with tcp_tpm(gateway.tpm.state_dir) as tcti:
+        with TssTpm(tcti) as tpm:
+            firmware.boot(gateway.machine, tpm)
+        gateway.config()
+        with gateway.config_path.open("a", encoding="utf-8") as file:
+            file.write(f'\n[tpm]\ntcti = "{tcti}"\n')
+        for number in range(effort.starts):
+            mark = len(observer.heard)
+            started = time.perf_counter()
+            with running_agent(gateway.config_path, gateway.directory / "agent.log") as process:
+                await _online(gateway, observer, since=mark)
+                starts.append(time.perf_counter() - started)
+                if number == effort.starts - 1:
+                    await asyncio.sleep(effort.rest_s)
+                    memory = pss_kib(process.pid) / 1024
+    return [Figure(START, round(median(starts) * 1e3, 1), "ms"), Figure(IDLE, round(memory, 2), "MiB")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write the file, print the table; the exit code."""
+    options = _parser().parse_args(arguments)
+    names = options.only or NAMES
+    progress = Console(stderr=True)
+    effort = QUICK if options.quick else Effort()
+    try:
+        figures = asyncio.run(measure(names, effort, lambda line: progress.print(f"  {line} …", highlight=False)))
+    except MedvouchError as error:
+        return fail(error, as_json=options.json)
+    except KeyboardInterrupt:
+        return 130
+    text = json.dumps([asdict(figure) for figure in figures], indent=2)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(options.out, text.encode() + b"\n")
+    if options.json:
+        print(text)
+    else:
+        Console().print(_table(figures))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m medvouch_sim.bench",
+        description="Measure agent and verifier against the least they could cost, medians of several runs.",
+        epilog="example:\n  python -m medvouch_sim.bench --only verify.evidence --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--quick", action="store_true", help="few repetitions: whether it works, not how fast")
+    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), metavar="FILE", help="figures as JSON")
+    return parser
+
+
+def _table(figures: Sequence[Figure]) -> Table:
+    table = Table("figure", "value", "ratio", "least", "reference")
+    for figure in figures:
+        least = "" if figure.reference_value is None else f"{figure.reference_value:g} {figure.unit}"
+        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+        table.add_row(figure.name, f"{figure.value:g} {figure.unit}", ratio, least, figure.reference or "")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""`make bench` in its quick form: what it writes, and that it leaves nothing behind. How fast is not tested here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medvouch_sim import bench
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELDS = {"name", "value", "unit", "reference", "reference_value", "ratio"}
+
+
+def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "build" / "bench.json"
+    assert bench.main(["--quick", "--out", str(out)]) == 0
+    rows = {row["name"]: row for row in json.loads(out.read_text())}
+    assert tuple(rows) == bench.NAMES
+    assert all(row.keys() == FIELDS and row["value"] > 0 for row in rows.values())
+    for name in (bench.RESPONSE, bench.VERIFY):
+        row = rows[name]
+        assert row["unit"] == "ms"
+        assert row["ratio"] == pytest.approx(row["value"] / row["reference_value"], abs=1e-2)
+    assert rows[bench.RESPONSE]["reference"].endswith("Sign, PCR_Read, PCR_Read, Quote")
+    assert [rows[name]["unit"] for name in (bench.START, bench.IDLE)] == ["ms", "MiB"]
+    assert rows[bench.START]["reference"] is rows[bench.START]["ratio"] is rows[bench.IDLE]["ratio"] is None
+    captured = capsys.readouterr()
+    assert "agent.idle_pss" in captured.out
+    assert "verify.evidence: 3 distinct ones" in captured.err
+
+
+def test_only_some_figures_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--quick", "--json", "--only", bench.RESPONSE, "--out", str(tmp_path / "bench.json")]
+    assert bench.main(arguments) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == bench.RESPONSE
+
+
+def test_an_unknown_figure_is_a_usage_error() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        bench.main(["--only", "speed"])
+    assert stopped.value.code == 2
+
+
+def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": f"{ROOT}/agent:{ROOT}/simulator"}
+    command = [sys.executable, "-m", "medvouch_sim.bench", "--only", bench.IDLE, "--out", str(tmp_path / "bench.json")]
+    with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE) as process:
+        until(lambda: any("medvouch.cli.main" in line for line in belonging_to(tmp_path)))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert belonging_to(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def belonging_to(folder: Path) -> list[str]:
+    """Command lines of all processes, except the bench's own, that name something in `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in line and "medvouch_sim.bench" not in line:
+            found.append(line)
+    return found
