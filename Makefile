@@ -1,0 +1,55 @@
+# Everything a newcomer needs; `make` alone explains itself. Each target first installs what it misses (tools/setup.sh).
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+BIN := .venv/bin
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what is missing: system packages with apt, then .venv (a second run installs nothing)
+	@tools/setup.sh
+
+.PHONY: demo
+demo: setup ## three gateways with real software TPMs enrol, prove themselves over MQTT and catch attackers
+	@$(BIN)/medvouch-sim demo
+
+.PHONY: test
+test: setup ## run all tests with branch coverage, and hold the coverage gate
+	@mkdir -p build
+	$(BIN)/python -m pytest --cov --cov-branch --cov-report= --junitxml=build/junit.xml
+	$(BIN)/coverage json --quiet -o build/coverage.json
+	$(BIN)/python tools/coverage_gate.py build/coverage.json
+
+.PHONY: coverage
+coverage: setup ## show the lines and branches that the last `make test` left out, and the gate
+	$(BIN)/coverage report --show-missing
+	$(BIN)/coverage json --quiet -o build/coverage.json
+	$(BIN)/python tools/coverage_gate.py build/coverage.json
+
+.PHONY: lint
+lint: setup ## ruff (format and rules), mypy strict, import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tools
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: setup ## measure the agent and the verifier, into build/bench.json
+	@mkdir -p build
+	$(BIN)/python -m medvouch_sim.bench
+
+.PHONY: fixtures
+fixtures: setup ## rebuild firmware_fixtures/, byte for byte the same
+	$(BIN)/python -m medvouch_sim.fixtures
+
+.PHONY: docs
+docs: setup ## write docs/reference/ anew from the tables in the code
+	$(BIN)/python tools/refusals_doc.py
+
+.PHONY: clean
+clean: ## remove build/ and all caches; .venv stays
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,33 @@
+"""The shell commands in the documents, each marked with whether the tests run it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+RUN = "<!-- run -->"
+NOT_RUN = re.compile(r"<!-- not run here: \S.* -->")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A fenced `sh` block: the line before its fence, its text, the number of its first line (from 1)."""
+
+    marker: str
+    script: str
+    line: int
+
+    @property
+    def marked(self) -> bool:
+        """Whether its marker says, in one of the two ways, what the tests do with it."""
+        return self.marker == RUN or NOT_RUN.fullmatch(self.marker) is not None
+
+
+def commands(markdown: str) -> Iterator[Command]:
+    """Every block fenced as sh, bash, shell or console; a fence may be indented."""
+    lines = [line.strip() for line in markdown.splitlines()]
+    fences = [number for number, line in enumerate(lines) if line.startswith("```")]
+    for start, end in zip(fences[::2], fences[1::2], strict=True):
+        if lines[start].removeprefix("```").strip() in {"sh", "bash", "shell", "console"}:
+            yield Command(lines[start - 1] if start else "", "\n".join(lines[start + 1 : end]), start + 2)
