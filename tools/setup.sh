@@ -104,7 +104,7 @@ if [ ${#missing[@]} != 0 ]; then
   install_packages "${missing[@]}"
   python=$(find_python)
   missing=($(missing_packages))
-  [ -n "$python" ] || give_up "this system's python3 is older than 3.11, which medvouch needs; install python3.11 or later"
+  [ -n "$python" ] || give_up "python3 is older than the 3.11 that medvouch needs; install a later one"
   [ ${#missing[@]} = 0 ] || give_up "installed, and still not found: ${missing[*]} (for $python)"
 fi
 install_project

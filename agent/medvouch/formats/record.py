@@ -178,7 +178,8 @@ class Record:
 
     def to_map(self) -> dict[str, Any]:
         """The map that is encoded."""
-        values = {name: codec.dump(getattr(self, name)) for name, codec in _codecs(type(self)).items()}  # type: ignore[arg-type]  # python/mypy#11469
+        codecs = _codecs(type(self))  # type: ignore[arg-type]  # python/mypy#11469
+        values = {name: codec.dump(getattr(self, name)) for name, codec in codecs.items()}
         return {"type": self.KIND, **values} if self.KIND else values
 
     def encode(self) -> bytes:
