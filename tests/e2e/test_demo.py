@@ -69,6 +69,14 @@ def test_evidence_and_results_are_on_file(played: tuple[Path, str], capsys: pyte
     assert all(main(["verify", str(file), "--trust", trust]) == 0 for file in affirmed)
 
 
+def test_what_the_readme_says_to_type_works(played: tuple[Path, str]) -> None:
+    lines = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(".venv/bin/medvouch ")]
+    assert len(lines) == 2
+    for line in lines:
+        arguments = line.replace("build/demo", str(played[0])).split()[1:]
+        assert main(arguments) == 0, line
+
+
 def test_the_messages_are_readable_json(played: tuple[Path, str]) -> None:
     lines = [json.loads(line) for line in (played[0] / "mqtt.jsonl").read_text().splitlines()]
     states = [line for line in lines if "/state/" in line["topic"] or "/event/" in line["topic"]]
