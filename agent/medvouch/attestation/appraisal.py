@@ -143,17 +143,13 @@ def _attestation_key(
 
 
 def _verified_quote(signed: SignedAttest, key: PublicKey) -> tuple[Attest, QuoteInfo]:
-    attest = _signed_by(signed, key, "the quote")
+    try:
+        attest = tpm.verify_attest(signed, key).attest
+    except Refusal as error:
+        raise Refusal(refusals.QUOTE_SIGNATURE_INVALID, error.detail) from error
     if not isinstance(attest.attested, QuoteInfo):
         raise Refusal(refusals.QUOTE_TYPE_WRONG, f"it is a {type(attest.attested).__name__}")
     return attest, attest.attested
-
-
-def _signed_by(signed: SignedAttest, key: PublicKey, what: str) -> Attest:
-    try:
-        return tpm.verify_attest(signed, key).attest
-    except Refusal as error:
-        raise Refusal(refusals.QUOTE_SIGNATURE_INVALID, f"{what}: {error.detail}") from error
 
 
 def _certified_eat_key(record: QuoteRecord, attestation_key: PublicKey) -> PublicKey:

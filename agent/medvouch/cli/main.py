@@ -15,6 +15,7 @@ from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
 from medvouch.cli.output import accept_any_text, fail
 from medvouch.errors import MedvouchError, UsageFault
+from medvouch.formats.eat import NONCE_SIZES
 
 EXIT_CODES = """\
 exit codes:
@@ -27,7 +28,6 @@ examples:
   medvouch verify evidence.cbor --trust trust.cbor
 """
 INTERRUPTED = 130
-NONCE_BYTES = range(8, 65)
 LAST_YEAR = 9998
 """Of judging: certificates without expiry end in 9999."""
 
@@ -177,7 +177,7 @@ def _nonce(text: str) -> bytes:
         nonce = bytes.fromhex(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not hexadecimal") from None
-    if len(nonce) not in NONCE_BYTES:
+    if len(nonce) not in NONCE_SIZES:
         raise argparse.ArgumentTypeError(f"{len(nonce)} bytes where 8 to 64 are wanted")
     return nonce
 

@@ -19,7 +19,6 @@ PublicKey = ec.EllipticCurvePublicKey | EdwardsPublicKey | rsa.RSAPublicKey
 PrivateKey = ec.EllipticCurvePrivateKey
 
 ES256 = -7
-EDDSA = -8
 ES384 = -35
 ES512 = -36
 

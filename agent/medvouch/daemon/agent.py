@@ -23,6 +23,7 @@ from medvouch.daemon.storage import WatchedStore
 from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
 from medvouch.daemon.worker import Worker
 from medvouch.errors import InputError, Refusal, TpmFault
+from medvouch.formats.eat import NONCE_SIZES
 from medvouch.formats.identity import DeviceIdentity
 
 log = logging.getLogger(__name__)
@@ -143,6 +144,6 @@ def _challenge(args: Mapping[str, Any]) -> tuple[bytes, str]:
         nonce, appraiser = bytes.fromhex(args["nonce"]), args["appraiser"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError("call-malformed", "attest needs a nonce in hex and an appraiser") from error
-    if not 8 <= len(nonce) <= 64 or not isinstance(appraiser, str):
+    if len(nonce) not in NONCE_SIZES or not isinstance(appraiser, str):
         raise InputError("call-malformed", "attest needs a nonce of 8 to 64 bytes and an appraiser's name")
     return nonce, appraiser

@@ -15,7 +15,7 @@ from medvouch.ports import Clock, Store, Transport
 log = logging.getLogger(__name__)
 
 QUEUE_LENGTH = 1000
-"""Messages that may wait for the broker; above that the oldest wait is the producer's."""
+"""Messages that may wait for the broker; beyond that, whoever makes one waits."""
 
 
 @dataclass(frozen=True)

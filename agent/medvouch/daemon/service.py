@@ -17,6 +17,7 @@ from medvouch.daemon.standing import Standing
 from medvouch.daemon.storage import WatchedStore
 from medvouch.daemon.surroundings import Hardware
 from medvouch.errors import MedvouchError, Refusal, StorageFault
+from medvouch.formats.eat import NONCE_SIZES
 from medvouch.messages import topics
 from medvouch.messages.commands import VerifiedCommand
 from medvouch.messages.payloads import Fields
@@ -133,7 +134,7 @@ class Service:
     async def attest(self, command: VerifiedCommand) -> Fields:
         """`cmd/attest`: args `nonce` (bytes, 8 to 64) and `appraiser` (text)."""
         nonce, appraiser = command.args.get("nonce"), command.args.get("appraiser")
-        if not isinstance(nonce, bytes) or not isinstance(appraiser, str) or not 8 <= len(nonce) <= 64:
+        if not isinstance(nonce, bytes) or not isinstance(appraiser, str) or len(nonce) not in NONCE_SIZES:
             raise Refusal(COMMAND_MALFORMED, "attest needs a nonce of 8 to 64 bytes and the appraiser's name")
         await self._attesting.challenged(nonce, appraiser)
         return {"nonce": nonce.hex()}

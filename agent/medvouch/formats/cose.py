@@ -18,7 +18,6 @@ MAX_SIGNATURE_BYTES = 1024
 ALG = 1
 CRIT = 2
 CONTENT_TYPE = 3
-KID = 4
 
 Header = Mapping[int | str, Any]
 

@@ -14,6 +14,7 @@ PROFILE = "urn:uuid:157fd125-3352-41e4-9c9c-1a6a7e973da7"
 """Written as an untagged URI, as general-uri of RFC 9711 is in CBOR."""
 
 NONCE_BYTES = (8, 64)
+NONCE_SIZES = range(NONCE_BYTES[0], NONCE_BYTES[1] + 1)
 """RFC 9711, 4.1."""
 UEID_BYTES = (7, 33)
 """RFC 9711, 4.2.1."""
