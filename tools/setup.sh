@@ -76,7 +76,7 @@ install_packages() { # PACKAGE ...
 
 pip_install() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-    -e '.[agent,collector,dev]' -e simulator >&2
+    -e '.[agent,collector,release,dev]' -e simulator >&2
 }
 
 install_project() {

@@ -1,0 +1,1 @@
+"""The evidence chain of one device: statements, their Merkle tree, checkpoints and proofs."""

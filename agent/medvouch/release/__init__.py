@@ -1,0 +1,1 @@
+"""Authoring: build, sign, publish and direct releases."""
