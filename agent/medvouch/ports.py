@@ -8,6 +8,7 @@ from typing import NewType, Protocol
 
 from medvouch.errors import EnvironmentFault
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.floor import FloorApproval
 from medvouch.formats.tpm import ClockInfo, PcrSelection, SignedAttest
 
 KeyHandle = NewType("KeyHandle", int)
@@ -16,7 +17,7 @@ KeyHandle = NewType("KeyHandle", int)
 
 @dataclass(frozen=True)
 class CreatedKey:
-    """A key made by TPM2_Create: `public` is a TPMT_PUBLIC, `private` the wrapped TPM2B_PRIVATE contents."""
+    """A key or sealed data, made by TPM2_Create: `public` is a TPMT_PUBLIC, `private` the wrapped TPM2B_PRIVATE."""
 
     public: bytes
     private: bytes
@@ -98,8 +99,48 @@ class Tpm(Protocol):
         """TPMS_NV_PUBLIC of an index, or None where it is not defined."""
         ...
 
-    def nv_read(self, index: int) -> bytes:
-        """All bytes of an index readable with the owner's or its own empty authorisation (EK certificates)."""
+    def nv_read(self, index: int, auth: bytes = b"") -> bytes:
+        """All bytes of an index: with `auth`, its own, where it is AUTHREAD, or else with the owner's empty auth.
+
+        A TpmFault where it was never written; `NvAttribute.WRITTEN` in `nv_read_public` tells beforehand.
+        """
+        ...
+
+    def nv_extend(self, index: int, auth: bytes, data: bytes) -> None:
+        """TPM2_NV_Extend with the index's own auth."""
+        ...
+
+    def nv_increment(self, index: int, auth: bytes) -> None:
+        """TPM2_NV_Increment with the index's own auth."""
+        ...
+
+    def nv_increment_approved(
+        self, index: int, auth: bytes, approval: FloorApproval, authority: bytes, reference: bytes
+    ) -> None:
+        """TPM2_NV_Increment under a policy that `authority` (a TPMT_PUBLIC) approved; the TPM itself checks all of it.
+
+        PolicyNV(counter = approval's), or PolicyNvWritten(NO) where it has none; PolicyCommandCode(NV_Increment);
+        PolicyAuthorize with `reference` as policyRef. `auth` is the index's own, for PolicyNV to read it.
+        """
+        ...
+
+    def nv_certify(self, index: int, auth: bytes, key: KeyHandle, qualifying_data: bytes) -> SignedAttest:
+        """TPM2_NV_Certify by `key` of all bytes of an index, read with its own auth."""
+        ...
+
+    def seal(self, parent: KeyHandle, data: bytes) -> CreatedKey:
+        """TPM2_Create of a sealed data object below `parent`; at most 128 bytes."""
+        ...
+
+    def unseal(self, key: KeyHandle) -> bytes:
+        """TPM2_Unseal of a sealed data object that is loaded."""
+        ...
+
+    def clear(self, lockout: bytes) -> None:
+        """TPM2_Clear with the lockout auth, which proves itself by HMAC and so never crosses in plain.
+
+        Every key handed out so far, persistent ones too, is gone with it; EK, IDevID and IAK can be made again.
+        """
         ...
 
     def set_hierarchy_auths(self, owner: bytes, lockout: bytes) -> None:

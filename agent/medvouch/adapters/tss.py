@@ -16,18 +16,22 @@ from tpm2_pytss import (
     TPM2B_PRIVATE,
     TPM2B_PUBLIC,
     TPM2B_SENSITIVE_CREATE,
+    TPM2B_SENSITIVE_DATA,
     TPML_DIGEST_VALUES,
     TPML_PCR_SELECTION,
+    TPMS_SENSITIVE_CREATE,
     TPMT_PUBLIC,
     TPMT_SIG_SCHEME,
     TPMT_TK_HASHCHECK,
+    TSS2_Exception,
 )
-from tpm2_pytss.constants import TPM2_ALG, TPM2_CC, TPM2_RH, TPM2_ST
+from tpm2_pytss.constants import TPM2_ALG, TPM2_CC, TPM2_RH, TPM2_SE, TPM2_ST
 
 from medvouch.adapters.tss_nv import TssNv
 from medvouch.adapters.tss_owner import TssOwner
 from medvouch.adapters.tss_policy import TssPolicy
 from medvouch.adapters.tss_stack import command, unmarshal
+from medvouch.attestation.provisioning import EK_TEMPLATE
 from medvouch.errors import TpmFault
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cursor import Cursor
@@ -41,6 +45,9 @@ PCR_READ_DIGESTS = 8
 PCR_READ_ATTEMPTS = 8
 """How often PCRs are read over again because one of them was extended in between."""
 COORDINATE_BYTES = 32
+SEALED_TEMPLATE = bytes.fromhex("0008 000b 00000452 0000 0010 0000")
+"""TPMT_PUBLIC of sealed data (Part 2, 12.2.4): keyedhash, SHA-256, fixedTPM | fixedParent | userWithAuth | noDA, no
+policy, the null scheme."""
 
 
 def _digests(data: bytes) -> list[bytes]:
@@ -149,6 +156,19 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
             private, public, *_ = self._esapi.create(ESYS_TR(parent), TPM2B_SENSITIVE_CREATE(), template_area)
         return CreatedKey(public.publicArea.marshal(), bytes(private))
 
+    def seal(self, parent: KeyHandle, data: bytes) -> CreatedKey:
+        """TPM2_Create of a sealed data object."""
+        template_area = TPM2B_PUBLIC(publicArea=unmarshal(TPMT_PUBLIC, SEALED_TEMPLATE))
+        sensitive = TPM2B_SENSITIVE_CREATE(TPMS_SENSITIVE_CREATE(data=TPM2B_SENSITIVE_DATA(data)))
+        with command("TPM2_Create"):
+            private, public, *_ = self._esapi.create(ESYS_TR(parent), sensitive, template_area)
+        return CreatedKey(public.publicArea.marshal(), bytes(private))
+
+    def unseal(self, key: KeyHandle) -> bytes:
+        """TPM2_Unseal."""
+        with command("TPM2_Unseal"):
+            return bytes(self._esapi.unseal(ESYS_TR(key)))
+
     def load(self, parent: KeyHandle, key: CreatedKey) -> KeyHandle:
         """TPM2_Load."""
         private, public = TPM2B_PRIVATE(key.private), TPM2B_PUBLIC(publicArea=unmarshal(TPMT_PUBLIC, key.public))
@@ -185,7 +205,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
             self._transient.discard(key)
             with command("TPM2_FlushContext"):
                 self._esapi.flush_context(ESYS_TR(key))
-        else:
+        elif key in self._uses:
             self._uses[key] -= 1
             if not self._uses[key]:
                 self._let_go(key)
@@ -223,6 +243,34 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
             for key in tuple(self._transient):
                 self.flush(key)
         self._esapi.close()
+
+    def clear(self, lockout: bytes) -> None:
+        """TPM2_Clear in a session salted to the EK; the keys handed out are forgotten, for they are gone.
+
+        The command has no parameter that a session could encrypt: the auth is only the key of its HMAC.
+        """
+        ek = self.create_primary(EK_TEMPLATE)
+        self._esapi.tr_set_auth(ESYS_TR.LOCKOUT, lockout)
+        try:
+            with command("TPM2_Clear"), self._session(TPM2_SE.HMAC, salt=ESYS_TR(ek)) as session:
+                self._esapi.clear(ESYS_TR.LOCKOUT, session)
+        except TpmFault:
+            self.flush(ek)
+            raise
+        finally:
+            self._esapi.tr_set_auth(ESYS_TR.LOCKOUT, b"")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of all keys and authorisations, here alone: the TPM has none of them any more."""
+        for hierarchy in (ESYS_TR.OWNER, ESYS_TR.ENDORSEMENT):
+            self._esapi.tr_set_auth(hierarchy, b"")
+        for key in {*self._transient, *self._uses}:
+            with suppress(TSS2_Exception):  # a newer stack has let go of some by now
+                self._esapi.tr_close(ESYS_TR(key))
+        self._transient.clear()
+        self._persistent.clear()
+        self._uses.clear()
 
     def _loaded(self, handle: ESYS_TR) -> KeyHandle:
         key = KeyHandle(int(handle))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from tpm2_pytss import ESYS_TR, TPM2B_DIGEST, TPML_DIGEST, TPMT_SYM_DEF, TSS2_Exception
-from tpm2_pytss.constants import TPM2_ALG, TPM2_SE
+from tpm2_pytss import ESYS_TR, TPM2B_DIGEST, TPML_DIGEST
+from tpm2_pytss.constants import TPM2_SE
 
 from medvouch.adapters.tss_stack import TssStack
 from medvouch.errors import TpmFault
@@ -48,11 +48,6 @@ class TssPolicy(TssStack):
     @contextmanager
     def _policy_session(self) -> Iterator[ESYS_TR]:
         """A SHA-256 policy session in which PolicySecret(endorsement) holds."""
-        symmetric = TPMT_SYM_DEF(algorithm=TPM2_ALG.NULL)
-        session = self._esapi.start_auth_session(ESYS_TR.NONE, ESYS_TR.NONE, TPM2_SE.POLICY, symmetric, TPM2_ALG.SHA256)
-        try:
+        with self._session(TPM2_SE.POLICY) as session:
             self._esapi.policy_secret(ESYS_TR.ENDORSEMENT, session, b"", b"", b"", 0)
             yield session
-        finally:
-            with suppress(TSS2_Exception):  # where the TPM has gone, its going is what shall be told
-                self._esapi.flush_context(session)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from tpm2_pytss import ESAPI, ESYS_TR, TSS2_Exception
-from tpm2_pytss.constants import TPM2_CAP
+from tpm2_pytss import ESAPI, ESYS_TR, TPMT_SYM_DEF, TSS2_Exception
+from tpm2_pytss.constants import TPM2_ALG, TPM2_CAP, TPM2_SE
 
 from medvouch.errors import TpmFault
 from medvouch.ports import KeyHandle
 
 _TCTI_LAYER = 10
+_WRONG_AUTH = "an authorisation value is wrong: ownership was taken by someone else, or the NV index was defined anew"
 _REMEDIES = {
     0x921: "the TPM is in dictionary-attack lockout: wait for its recovery time or reset it with the lockout auth",
+    0x920: "the TPM limits its NV writes: try again later",
     0x923: "the TPM limits its NV writes: try again later",
+    0x120: "TPM2_Clear is disabled: only the platform (firmware) can enable it again",
+    0x126: "the NV index does not hold what the approval is for: ask for an approval of its present value",
+    0x14A: "the NV index was never written",
     0x14B: "the TPM has no NV space left: undefine indexes that nobody needs",
-    0x98E: "an authorisation value is wrong: ownership was taken by someone else",
-    0x9A2: "an authorisation value is wrong: ownership was taken by someone else",
+    0x98E: _WRONG_AUTH,
+    0x9A2: _WRONG_AUTH,
+    0x99B: "the approval is not signed by the floor authority, or is for another device",
+    0x99D: "the NV index wants the approval of another floor authority, or for another device",
     0x902: "the TPM is full of loaded objects: use it through a resource manager (device:/dev/tpmrm0)",
 }
 _FORMAT_ONE, _ERROR_MASK, _RC_BAD_AUTH_BASE = 0x080, 0x0BF, 0x900
@@ -65,6 +72,17 @@ class TssStack:
     def _from_public(self, handle: int) -> ESYS_TR:
         with command(f"find 0x{handle:08x}"):
             return self._esapi.tr_from_tpmpublic(handle)
+
+    @contextmanager
+    def _session(self, kind: TPM2_SE, salt: ESYS_TR = ESYS_TR.NONE) -> Iterator[ESYS_TR]:
+        """A SHA-256 session; `salt` is a decryption key under which its secret goes to the TPM."""
+        symmetric = TPMT_SYM_DEF(algorithm=TPM2_ALG.NULL)
+        session = self._esapi.start_auth_session(salt, ESYS_TR.NONE, kind, symmetric, TPM2_ALG.SHA256)
+        try:
+            yield session
+        finally:
+            with suppress(TSS2_Exception):  # where the TPM has gone, its going is what shall be told
+                self._esapi.flush_context(session)
 
     def _is_there(self, handle: int) -> bool:
         with command("TPM2_GetCapability"):

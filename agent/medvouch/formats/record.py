@@ -115,6 +115,21 @@ class Uint:
 
 
 @dataclass(frozen=True)
+class Maybe:
+    """A value of another kind, or None."""
+
+    item: Codec
+
+    def dump(self, value: Any) -> Any:
+        """Null, or as its kind does."""
+        return None if value is None else self.item.dump(value)
+
+    def load(self, value: Any, place: Place) -> Any:
+        """Checked by its kind where it is there."""
+        return None if value is None else self.item.load(value, place)
+
+
+@dataclass(frozen=True)
 class Many:
     """An array of at most `limit` values of one kind; a tuple in Python."""
 
