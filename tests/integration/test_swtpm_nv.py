@@ -30,7 +30,7 @@ from support.authorities import key
 from support.swtpms import powered
 from support.tpms import OsEntropy
 
-LEDGER = nv_layout(key("floor").public_key())
+LEDGER = nv_layout(key("floor").public_key(), b"")
 COUNTER, HEAD = LEDGER["ledger-counter"], LEDGER["ledger-head"]
 AUTH = b"a" * 32
 CLEAR = 0x126

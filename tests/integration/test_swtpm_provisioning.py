@@ -18,6 +18,7 @@ from medvouch.attestation.provisioning import (
     LDEVID_TEMPLATE,
     HierarchyAuths,
     attestation_key,
+    ek_hash,
     load_ldevid,
     nv_layout,
     provision,
@@ -26,6 +27,7 @@ from medvouch.attestation.provisioning import (
 from medvouch.crypto.tpm import make_credential, name, public_key, verify_attest
 from medvouch.errors import TpmFault
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.enrolment import ueid
 from medvouch.formats.tpm import PcrSelection
 from medvouch.formats.tpm_public import Public
 from medvouch_sim.swtpm import SwTpm, command
@@ -73,7 +75,7 @@ def test_what_is_made(tmp_path: Path) -> None:
         ldevid = load_ldevid(tpm, made.ldevid)
         assert Public.parse(tpm.read_public(ldevid)).attributes == Public.parse(LDEVID_TEMPLATE).attributes
         verify_attest(tpm.certify(ldevid, lak, b""), public_key(Public.parse(made.lak_public)))
-        for label, public in nv_layout(FLOOR_AUTHORITY).items():
+        for label, public in nv_layout(FLOOR_AUTHORITY, ueid(ek_hash(made.ek_public))).items():
             assert tpm.nv_read_public(public.index) == made.nv_publics[label] == public.encode()
         assert len({*made.nv_auths.values()}) == 3
         assert repr(made.nv_auths["floor"]) not in repr(made)

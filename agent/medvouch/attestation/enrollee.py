@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from medvouch.attestation.provisioning import (
     HierarchyAuths,
     Provisioned,
     attestation_key,
+    ek_hash,
     load_ldevid,
     provision,
     take_ownership,
@@ -100,7 +100,7 @@ class Enrollee:
     def device_id(self) -> str:
         """The id that this device will have: it follows from its EK."""
         with self._primary(EK_TEMPLATE) as ek:
-            return device_id(ueid(_ek_hash(self._tpm.read_public(ek))))
+            return device_id(ueid(ek_hash(self._tpm.read_public(ek))))
 
     def request(self) -> bytes:
         """Provision the TPM and ask to be enrolled. Raises TpmFault, among them `tpm-owned`, `certificate-missing`."""
@@ -121,7 +121,7 @@ class Enrollee:
             nonce=self._entropy.bytes(NONCE_BYTES),
         )
         message = self._signed(request)
-        self._asked = _Asked(message_digest(message), made, _ek_hash(made.ek_public))
+        self._asked = _Asked(message_digest(message), made, ek_hash(made.ek_public))
         self._proved = None
         return message
 
@@ -228,7 +228,3 @@ class Enrollee:
             yield key
         finally:
             self._tpm.flush(key)
-
-
-def _ek_hash(ek_public: bytes) -> bytes:
-    return hashlib.sha256(spki(public_key(Public.parse(ek_public)))).digest()

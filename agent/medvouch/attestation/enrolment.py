@@ -171,7 +171,7 @@ class EnrolmentAuthority:
         1. It came in time, is signed by the request's IDevID, and answers this challenge.
         2. The credential was activated: the LAK is in the TPM with the EK.
         3. The LAK certified, for this challenge, exactly the LDevID, IDevID and IAK of the request.
-        4. The NV indexes are as provisioning makes them.
+        4. The NV indexes are as provisioning makes them for this device.
         5. The EK still has no live enrolment.
         """
         request, gateway = pending.request, pending.gateway
@@ -183,7 +183,7 @@ class EnrolmentAuthority:
         if not hmac.compare_digest(proof.secret, pending.secret):  # 2
             raise Refusal(refusals.CREDENTIAL_NOT_ACTIVATED, "the secret is not the one in the credential")
         _check_certified(request, proof, certify_qualifier(pending.nonce))  # 3
-        nv_names = verified_names(proof.nv_publics, self._trust.floor_authority)  # 4
+        nv_names = verified_names(proof.nv_publics, self._trust.floor_authority, ueid(gateway.ek_hash))  # 4
         self._check_not_enrolled(gateway.ek_hash)  # 5
         answer = self._answer(pending, message_digest(message), nv_names, now)
         return Enrolled(

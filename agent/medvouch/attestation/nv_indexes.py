@@ -13,12 +13,12 @@ from medvouch.errors import Refusal
 from medvouch.formats.tpm_public import NvAttribute, NvPublic
 
 
-def verified_names(publics: Mapping[str, bytes], floor_authority: PublicKey) -> Mapping[str, bytes]:
+def verified_names(publics: Mapping[str, bytes], floor_authority: PublicKey, ueid: bytes) -> Mapping[str, bytes]:
     """The Names that exactly the indexes of `nv_layout` have from their first write on (Part 2, 13.4: WRITTEN).
 
-    `publics` are TPMS_NV_PUBLIC by name. Raises InputError `tpm-*`, Refusal `nv-index-wrong`.
+    `ueid` is the device's, `publics` are TPMS_NV_PUBLIC by name. Raises InputError `tpm-*`, Refusal `nv-index-wrong`.
     """
-    layout = nv_layout(floor_authority)
+    layout = nv_layout(floor_authority, ueid)
     if publics.keys() != layout.keys():
         raise Refusal(refusals.NV_INDEX_WRONG, f"{sorted(publics)} where {sorted(layout)} are wanted")
     return {name: _name(NvPublic.parse(public), layout[name], name) for name, public in publics.items()}

@@ -10,13 +10,15 @@ sets what is not set yet, so after a crash in between it is called again with th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from medvouch.crypto.keys import PublicKey
-from medvouch.crypto.tpm import name, policy_authorize, software_public
+from medvouch.crypto.keys import PublicKey, spki
+from medvouch.crypto.tpm import name, policy_authorize, public_key, software_public
 from medvouch.errors import TpmFault
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.enrolment import ueid
 from medvouch.formats.tpm_public import (
     Curve,
     EccParameters,
@@ -95,15 +97,16 @@ LDEVID_TEMPLATE = _template(_IN_SERVICE | ObjectAttribute.SIGN, _SIGNING, "", _N
 """The device key in service: signs the claims."""
 
 
-def nv_layout(floor_authority: PublicKey) -> Mapping[str, NvPublic]:
+def nv_layout(floor_authority: PublicKey, reference: bytes) -> Mapping[str, NvPublic]:
     """The NV indexes as they are defined, by name: `ledger-counter`, `ledger-head`, `floor`.
 
     None counts for dictionary attacks: power cuts would lock the TPM. All may be read with the auth that is made for
-    them; the floor's counter is moved only by policies that the floor authority signed.
+    them; the floor's counter is moved only by policies that the floor authority signed for the device `reference`
+    (its UEID).
     """
     read = NvAttribute.AUTHREAD | NvAttribute.OWNERREAD | NvAttribute.NO_DA
     ledger = read | NvAttribute.AUTHWRITE
-    floor_policy = policy_authorize(name(software_public(floor_authority)))
+    floor_policy = policy_authorize(name(software_public(floor_authority)), reference)
     floor = read | NvAttribute.POLICYREAD | NvAttribute.POLICYWRITE | NvAttribute.COUNTER
     return {
         "ledger-counter": NvPublic(LEDGER_COUNTER, HashAlg.SHA256, ledger | NvAttribute.COUNTER, b"", 8),
@@ -154,9 +157,10 @@ def provision(tpm: Tpm, entropy: Entropy, floor_authority: PublicKey) -> Provisi
             remedy="enrol with the identity it has, or have its owner clear it (TPM2_Clear with the escrowed auth)",
         )
     parent_public, lak_public, ldevid = _make_keys(tpm)
-    nv_publics, nv_auths = _define_indexes(tpm, entropy, floor_authority)
+    ek_public = _primary_public(tpm, EK_TEMPLATE)
+    nv_publics, nv_auths = _define_indexes(tpm, entropy, nv_layout(floor_authority, ueid(ek_hash(ek_public))))
     return Provisioned(
-        ek_public=_primary_public(tpm, EK_TEMPLATE),
+        ek_public=ek_public,
         idevid_public=_primary_public(tpm, IDEVID_TEMPLATE),
         iak_public=_primary_public(tpm, IAK_TEMPLATE),
         parent_public=parent_public,
@@ -165,6 +169,11 @@ def provision(tpm: Tpm, entropy: Entropy, floor_authority: PublicKey) -> Provisi
         nv_publics=nv_publics,
         nv_auths=nv_auths,
     )
+
+
+def ek_hash(ek_public: bytes) -> bytes:
+    """How manifests and identifiers name an EK: SHA-256 of its SubjectPublicKeyInfo."""
+    return hashlib.sha256(spki(public_key(Public.parse(ek_public)))).digest()
 
 
 def take_ownership(tpm: Tpm, auths: HierarchyAuths) -> None:
@@ -210,11 +219,11 @@ def _make_keys(tpm: Tpm) -> tuple[bytes, bytes, CreatedKey]:
 
 
 def _define_indexes(
-    tpm: Tpm, entropy: Entropy, floor_authority: PublicKey
+    tpm: Tpm, entropy: Entropy, layout: Mapping[str, NvPublic]
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     publics: dict[str, bytes] = {}
     auths: dict[str, bytes] = {}
-    for label, public in nv_layout(floor_authority).items():
+    for label, public in layout.items():
         publics[label], auths[label] = public.encode(), entropy.bytes(AUTH_BYTES)
         tpm.nv_undefine(public.index)
         tpm.nv_define(publics[label], auths[label])

@@ -121,5 +121,10 @@ EK_UNSUPPORTED = RefusalKind(
     "The endorsement key is of a kind to which nothing can be encrypted, so the device cannot prove that it has it.",
     "enrol with an EK of the TCG templates (L-1, L-2 or H series)",
 )
+FLOOR_APPROVAL_INVALID = RefusalKind(
+    "floor-approval-invalid",
+    "The approval does not let this device's security epoch rise from where it stands; its TPM would refuse it.",
+    "ask the floor authority for an approval of this device's present counter",
+)
 
 TABLE = refusal_table(globals())

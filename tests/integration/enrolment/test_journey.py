@@ -77,7 +77,7 @@ def assert_certificates(everybody: World, identity: DeviceIdentity, gateway: Gat
 
 def assert_names(identity: DeviceIdentity) -> None:
     """Those of the first write on."""
-    layout = nv_layout(key("floor").public_key())
+    layout = nv_layout(key("floor").public_key(), identity.ueid)
     assert identity.nv_names.keys() == identity.nv_auths.keys() == layout.keys()
     for label, public in layout.items():
         written = replace(public, attributes=public.attributes | NvAttribute.WRITTEN)

@@ -9,6 +9,7 @@ import pytest
 
 from medvouch.attestation import refusals
 from medvouch.attestation.enrolment import EnrolmentAuthority
+from medvouch.attestation.provisioning import nv_layout
 from medvouch.crypto import cose
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.formats.enrolment import CONTENT_TYPE
@@ -72,6 +73,7 @@ def test_keys_that_were_certified_for_another_challenge(
     "change",
     [
         {"auth_policy": b""},
+        {"auth_policy": nv_layout(key("floor").public_key(), bytes(33))["floor"].auth_policy},
         {"attributes": NvAttribute.AUTHREAD | NvAttribute.AUTHWRITE | NvAttribute.COUNTER | NvAttribute.NO_DA},
         {"index": 0x01800000},
         {"size": 9},

@@ -50,14 +50,14 @@ def test_power_cuts_never_count_against_what_is_used_in_service() -> None:
     authority = ec.generate_private_key(ec.SECP256R1()).public_key()
     for template in (PARENT_TEMPLATE, LAK_TEMPLATE, LDEVID_TEMPLATE):
         assert Public.parse(template).attributes & ObjectAttribute.NO_DA
-    for public in nv_layout(authority).values():
+    for public in nv_layout(authority, b"ueid").values():
         assert public.attributes & NvAttribute.NO_DA
 
 
 def test_only_the_floor_authority_raises_the_floor() -> None:
     authority = ec.generate_private_key(ec.SECP384R1()).public_key()
-    floor = nv_layout(authority)["floor"]
-    assert floor.auth_policy == policy_authorize(name(software_public(authority)))
+    floor = nv_layout(authority, b"ueid")["floor"]
+    assert floor.auth_policy == policy_authorize(name(software_public(authority)), b"ueid")
     assert floor.attributes & NvAttribute.POLICYWRITE
     assert not floor.attributes & (NvAttribute.AUTHWRITE | NvAttribute.OWNERWRITE | NvAttribute.POLICY_DELETE)
 
