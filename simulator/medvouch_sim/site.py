@@ -32,6 +32,7 @@ from medvouch.collector.collector import Collector
 from medvouch.collector.registry import Registry
 from medvouch.crypto.ca import SERIAL_BYTES, CertificateAuthority, Validity, subject
 from medvouch.crypto.certificates import TLS_CLIENT, TLS_SERVER
+from medvouch.crypto.floor import approve
 from medvouch.crypto.keys import PublicKey, SoftwareSigner, spki
 from medvouch.formats.manufacturing import ManifestEntry
 from medvouch.formats.trust import ROLES, Role, TrustDocument
@@ -234,6 +235,8 @@ class Site:
             EnrolmentTerms(OWNER),
             entropy=self.entropy,
             enrolled=registry.enrolled,
+            floor_of=registry.floor,
+            approve_floor=lambda ueid: approve(_signer("appraiser"), b"", None, ueid).encode(),
         )
 
 

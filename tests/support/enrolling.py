@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from medvouch.adapters.tss import TssTpm
@@ -17,6 +18,7 @@ from medvouch.attestation.provisioning import IDEVID_TEMPLATE
 from medvouch.attestation.tpm_signer import TpmSigner
 from medvouch.crypto import cose
 from medvouch.crypto.ca import CertificateAuthority
+from medvouch.crypto.floor import approve
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.formats.cose import Sign1
 from medvouch.formats.enrolment import CONTENT_TYPE
@@ -48,6 +50,11 @@ def vendor(name: str = "Vendor") -> TpmVendor:
 
 def maker(name: str = "Maker") -> Maker:
     return Maker.found(name, key(f"{name} ca"), key(f"{name} manifest"), now=MADE, entropy=ENTROPY)
+
+
+def first_rise(ueid: bytes) -> bytes:
+    """The floor authority's approval for a device whose counter was never written."""
+    return approve(SoftwareSigner(key("floor")), b"", None, ueid).encode()
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,14 @@ class World:
     issuer: CertificateAuthority
 
     def authority(
-        self, *entries: ManifestEntry, enrolled: Collection[bytes] = (), **changes: Any
+        self,
+        *entries: ManifestEntry,
+        enrolled: Collection[bytes] = (),
+        known_floors: Mapping[bytes, int] = MappingProxyType({}),
+        approve_floor: Callable[[bytes], bytes] = first_rise,
+        **changes: Any,
     ) -> EnrolmentAuthority:
-        """One that trusts these; `enrolled` are the hashes of EKs with a live enrolment."""
+        """One that trusts these; `enrolled` and `known_floors` are by the hashes of EKs."""
         trust = {
             "vendor_roots": [self.vendor.root.certificate],
             "maker_roots": [self.maker.authority.certificate],
@@ -104,6 +116,8 @@ class World:
             EnrolmentTerms("Clinic Engineering", floor=3),
             entropy=ENTROPY,
             enrolled=enrolled.__contains__,
+            floor_of=lambda ek_hash: known_floors.get(ek_hash, 0),
+            approve_floor=approve_floor,
         )
 
     @contextmanager

@@ -13,6 +13,7 @@ from medvouch.attestation.endorsements import IDEVID_CERTIFICATE_INDEX, read_cer
 from medvouch.attestation.provisioning import (
     EK_CERTIFICATE_INDEX,
     EK_TEMPLATE,
+    FLOOR_COUNTER,
     IAK_TEMPLATE,
     IDEVID_TEMPLATE,
     HierarchyAuths,
@@ -27,7 +28,7 @@ from medvouch.attestation.tpm_signer import TpmSigner
 from medvouch.crypto import cose, escrow
 from medvouch.crypto.certificates import load
 from medvouch.crypto.keys import PublicKey, spki
-from medvouch.crypto.tpm import public_key
+from medvouch.crypto.tpm import public_key, software_public
 from medvouch.errors import Refusal
 from medvouch.formats.enrolment import (
     CONTENT_TYPE,
@@ -43,11 +44,14 @@ from medvouch.formats.enrolment import (
     parse_verdict,
     ueid,
 )
+from medvouch.formats.floor import FloorApproval
 from medvouch.formats.identity import DeviceIdentity, OwnershipAuths
 from medvouch.formats.record import Record
 from medvouch.formats.tpm import SignedAttest
-from medvouch.formats.tpm_public import Public
+from medvouch.formats.tpm_public import NvAttribute, NvPublic, Public
 from medvouch.ports import Entropy, KeyHandle, Tpm
+
+_FourAttests = tuple[SignedAttest, SignedAttest, SignedAttest, SignedAttest]
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,11 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Proved:
-    """After a proof: what it was, and the authorisations that lie in its escrow."""
+    """After a proof: what it was, the authorisations that lie in its escrow, where the floor's counter stands."""
 
     digest: bytes
     auths: HierarchyAuths
+    floor_base: int
 
 
 class Enrollee:
@@ -134,12 +139,13 @@ class Enrollee:
         if asked is None or not isinstance(challenge, Challenge) or challenge.request != asked.digest:
             raise Refusal(refusals.ANSWER_MISMATCH, "no challenge to the request that was made")
         secret = self._activated(challenge)
-        ldevid, idevid, iak = self._certified(asked.made, certify_qualifier(challenge.nonce))
+        base = self._floor_base(asked, FloorApproval.parse(challenge.floor_approval))
+        certified = self._certified(asked.made, certify_qualifier(challenge.nonce))
         auths = HierarchyAuths.draw(self._entropy)
         plain = OwnershipAuths(auths.owner, auths.lockout).encode()
         sealed = escrow.seal(plain, self._owner, self._entropy.bytes, context=ueid(asked.ek_hash))
-        proof = self._signed(Proof(message_digest(message), secret, ldevid, idevid, iak, asked.made.nv_publics, sealed))
-        self._proved = _Proved(message_digest(proof), auths)
+        proof = self._signed(Proof(message_digest(message), secret, *certified, asked.made.nv_publics, sealed))
+        self._proved = _Proved(message_digest(proof), auths, base)
         return proof
 
     def accept(self, message: bytes, keep: Callable[[DeviceIdentity], None]) -> DeviceIdentity:
@@ -151,7 +157,7 @@ class Enrollee:
         asked, proved, answer = self._asked, self._proved, self._verdict(message)
         if asked is None or proved is None or not isinstance(answer, Answer) or answer.proof != proved.digest:
             raise Refusal(refusals.ANSWER_MISMATCH, "no answer to the proof that was given")
-        self._check_ours(answer, asked)
+        self._check_ours(answer, asked, proved.floor_base)
         identity = DeviceIdentity(
             ueid=answer.ueid,
             device_id=answer.device_id,
@@ -168,7 +174,10 @@ class Enrollee:
             nv_names=answer.nv_names,
             nv_auths=asked.made.nv_auths,
             floor=answer.floor,
+            floor_base=answer.floor_base,
+            iak_public=answer.iak_public,
             accountable_owner=answer.accountable_owner,
+            answer=message,
         )
         keep(identity)
         take_ownership(self._tpm, proved.auths)
@@ -186,11 +195,13 @@ class Enrollee:
             raise Refusal(refusals.ENROLMENT_REFUSED, f"{verdict.code}: {verdict.detail}")
         return verdict
 
-    def _check_ours(self, answer: Answer, asked: _Asked) -> None:
-        """Identifiers of our EK, certificates of our keys."""
+    def _check_ours(self, answer: Answer, asked: _Asked, floor_base: int) -> None:
+        """Identifiers of our EK, certificates of our keys, the base and the IAK that were proven."""
         identifier = ueid(asked.ek_hash)
         if (answer.ek_hash, answer.ueid, answer.device_id) != (asked.ek_hash, identifier, device_id(identifier)):
             raise Refusal(refusals.ANSWER_MISMATCH, "another device's identifiers", place=answer.device_id)
+        if (answer.floor_base, answer.iak_public) != (floor_base, asked.made.iak_public):
+            raise Refusal(refusals.ANSWER_MISMATCH, "another floor or IAK than was proven", place=answer.device_id)
         for name, certificate, key in (
             ("LAK", answer.lak_certificate, public_key(Public.parse(asked.made.lak_public))),
             ("LDevID", answer.ldevid_certificate, public_key(Public.parse(asked.made.ldevid.public))),
@@ -203,8 +214,17 @@ class Enrollee:
         with self._primary(EK_TEMPLATE) as ek, self._held(attestation_key(self._tpm)) as lak:
             return self._tpm.activate_credential(lak, ek, challenge.credential, challenge.encrypted_secret)
 
-    def _certified(self, made: Provisioned, qualifier: bytes) -> tuple[SignedAttest, SignedAttest, SignedAttest]:
-        """LDevID, IDevID and IAK, each by the LAK."""
+    def _floor_base(self, asked: _Asked, approval: FloorApproval) -> int:
+        """Where the floor's counter begins; it rises once, also where a proof is made again."""
+        tpm, auth = self._tpm, asked.made.nv_auths["floor"]
+        defined = tpm.nv_read_public(FLOOR_COUNTER)
+        if defined is None or not NvPublic.parse(defined).attributes & NvAttribute.WRITTEN:
+            authority = software_public(self._floor_authority)
+            tpm.nv_increment_approved(FLOOR_COUNTER, auth, approval, authority, ueid(asked.ek_hash))
+        return int.from_bytes(tpm.nv_read(FLOOR_COUNTER, auth), "big")
+
+    def _certified(self, made: Provisioned, qualifier: bytes) -> _FourAttests:
+        """LDevID, IDevID, IAK and the floor's counter, each by the LAK."""
         tpm = self._tpm
         with self._held(attestation_key(tpm)) as lak:
             with self._held(load_ldevid(tpm, made.ldevid)) as ldevid:
@@ -212,7 +232,9 @@ class Enrollee:
             with self._primary(IDEVID_TEMPLATE) as idevid:
                 of_idevid = tpm.certify(idevid, lak, qualifier)
             with self._primary(IAK_TEMPLATE) as iak:
-                return of_ldevid, of_idevid, tpm.certify(iak, lak, qualifier)
+                of_iak = tpm.certify(iak, lak, qualifier)
+            of_floor = tpm.nv_certify(FLOOR_COUNTER, made.nv_auths["floor"], lak, qualifier)
+            return of_ldevid, of_idevid, of_iak, of_floor
 
     def _signed(self, record: Record) -> bytes:
         with self._primary(IDEVID_TEMPLATE) as idevid:

@@ -17,6 +17,7 @@ from medvouch.attestation.nv_indexes import verified_names
 from medvouch.crypto import cose, tpm
 from medvouch.crypto.ca import SERIAL_BYTES, CertificateAuthority, subject
 from medvouch.crypto.certificates import ATTESTATION_KEY, DEVICE_ID, EK, TLS_CLIENT, Profile
+from medvouch.crypto.floor import COUNTER_BYTES
 from medvouch.crypto.keys import PublicKey, Signer, key_thumbprint, load_spki, spki
 from medvouch.crypto.x509 import TpmModel, VerifiedCertificate, tpm_model, verify_chain
 from medvouch.errors import InputError, MedvouchError, Refusal, RefusalKind
@@ -37,7 +38,7 @@ from medvouch.formats.enrolment import (
 )
 from medvouch.formats.manufacturing import ManifestEntry
 from medvouch.formats.record import Record
-from medvouch.formats.tpm import CertifyInfo, SignedAttest
+from medvouch.formats.tpm import Attest, CertifyInfo, NvInfo, SignedAttest
 from medvouch.formats.tpm_public import Public
 from medvouch.ports import Entropy
 
@@ -91,8 +92,9 @@ class PendingEnrolment:
 class Enrolled:
     """An enrolment that held, for the authority to keep, and the answer for the device.
 
-    `ek_hash` is SHA-256 of the EK's SPKI, `lak_spki` DER, `tpm_model` and `quirks` from its certificates, `nv_names`
-    the indexes' Names, `escrow` the TPM's authorisations sealed to the accountable owner.
+    `ek_hash` is SHA-256 of the EK's SPKI, `lak_spki` DER, `*_public` TPMT_PUBLIC, `tpm_model` and `quirks` from its
+    certificates, `nv_names` the indexes' Names, `escrow` the TPM's authorisations sealed to the accountable owner. At
+    the security epoch `floor` the floor's counter stood at `floor_base`.
     """
 
     answer: bytes
@@ -105,9 +107,12 @@ class Enrolled:
     tpm_model: TpmModel
     quirks: tuple[str, ...]
     lak_spki: bytes
+    iak_public: bytes
+    ldevid_public: bytes
     client_key_thumbprint: bytes
     nv_names: Mapping[str, bytes]
     floor: int
+    floor_base: int
     accountable_owner: str
     escrow: bytes
 
@@ -116,7 +121,8 @@ class EnrolmentAuthority:
     """Challenges requests and answers proofs. All refusals are of `attestation.refusals` and `crypto.refusals`.
 
     `signer` signs the messages (role `enrolment`), `issuer` the certificates; `enrolled` tells whether an EK (by its
-    hash) has a live enrolment.
+    hash) has a live enrolment, `floor_of` the highest security epoch it is known to have had: a TPM that was cleared
+    does not fall below it. `approve_floor` gives, by UEID, the floor authority's encoded FloorApproval of a first rise.
     """
 
     def __init__(
@@ -128,6 +134,8 @@ class EnrolmentAuthority:
         *,
         entropy: Entropy,
         enrolled: Callable[[bytes], bool],
+        floor_of: Callable[[bytes], int],
+        approve_floor: Callable[[bytes], bytes],
     ) -> None:
         self._signer = signer
         self._issuer = issuer
@@ -135,6 +143,8 @@ class EnrolmentAuthority:
         self._terms = terms
         self._entropy = entropy
         self._enrolled = enrolled
+        self._floor_of = floor_of
+        self._approve_floor = approve_floor
 
     def challenge(self, message: bytes, now: int) -> tuple[bytes, PendingEnrolment]:
         """Judge a request at `now` (seconds since 1970); the challenge, and what to keep for its proof.
@@ -159,7 +169,8 @@ class EnrolmentAuthority:
         credential, encrypted = tpm.make_credential(  # 7
             Public.parse(request.ek_public), tpm.name(request.lak_public), secret, self._entropy.bytes
         )
-        challenge = self._signed(Challenge(message_digest(message), credential, encrypted, nonce))
+        approval = self._approve_floor(ueid(ek_hash))
+        challenge = self._signed(Challenge(message_digest(message), credential, encrypted, nonce, approval))
         quirks = tuple(sorted({*ek.quirks, *idevid.quirks}))
         expires = now + self._terms.challenge_lifetime
         digest = message_digest(challenge)
@@ -172,7 +183,8 @@ class EnrolmentAuthority:
         2. The credential was activated: the LAK is in the TPM with the EK.
         3. The LAK certified, for this challenge, exactly the LDevID, IDevID and IAK of the request.
         4. The NV indexes are as provisioning makes them for this device.
-        5. The EK still has no live enrolment.
+        5. The LAK certified, for this challenge, where the floor's counter stands.
+        6. The EK still has no live enrolment.
         """
         request, gateway = pending.request, pending.gateway
         if now > pending.expires:  # 1
@@ -184,8 +196,9 @@ class EnrolmentAuthority:
             raise Refusal(refusals.CREDENTIAL_NOT_ACTIVATED, "the secret is not the one in the credential")
         _check_certified(request, proof, certify_qualifier(pending.nonce))  # 3
         nv_names = verified_names(proof.nv_publics, self._trust.floor_authority, ueid(gateway.ek_hash))  # 4
-        self._check_not_enrolled(gateway.ek_hash)  # 5
-        answer = self._answer(pending, message_digest(message), nv_names, now)
+        floor_base = _certified_floor(request, proof, nv_names["floor"], certify_qualifier(pending.nonce))  # 5
+        self._check_not_enrolled(gateway.ek_hash)  # 6
+        answer = self._answer(pending, message_digest(message), nv_names, floor_base, now)
         return Enrolled(
             answer=self._signed(answer),
             ueid=answer.ueid,
@@ -197,9 +210,12 @@ class EnrolmentAuthority:
             tpm_model=pending.model,
             quirks=pending.quirks,
             lak_spki=spki(tpm.public_key(Public.parse(request.lak_public))),
+            iak_public=request.iak_public,
+            ldevid_public=request.ldevid_public,
             client_key_thumbprint=key_thumbprint(load_spki(request.client_key)),
             nv_names=nv_names,
             floor=answer.floor,
+            floor_base=answer.floor_base,
             accountable_owner=answer.accountable_owner,
             escrow=proof.escrow,
         )
@@ -262,7 +278,9 @@ class EnrolmentAuthority:
         if self._enrolled(ek_hash):
             raise Refusal(refusals.EK_ALREADY_ENROLLED, f"{device_id(ueid(ek_hash))} is enrolled")
 
-    def _answer(self, pending: PendingEnrolment, proof: bytes, nv_names: Mapping[str, bytes], now: int) -> Answer:
+    def _answer(
+        self, pending: PendingEnrolment, proof: bytes, nv_names: Mapping[str, bytes], floor_base: int, now: int
+    ) -> Answer:
         request, gateway, terms = pending.request, pending.gateway, self._terms
         identifier = ueid(gateway.ek_hash)
         device = device_id(identifier)
@@ -284,7 +302,9 @@ class EnrolmentAuthority:
             client_certificate=certificate(TLS_CLIENT, load_spki(request.client_key), terms.client_lifetime),
             chain=self._issuer.chain,
             nv_names=nv_names,
-            floor=terms.floor,
+            floor=max(terms.floor, self._floor_of(gateway.ek_hash)),
+            floor_base=floor_base,
+            iak_public=request.iak_public,
             accountable_owner=terms.accountable_owner,
         )
 
@@ -316,12 +336,33 @@ def _check_certified(request: Request, proof: Proof, qualifier: bytes) -> None:
 
 def _check_certification(signed: SignedAttest, lak: PublicKey, public: bytes, qualifier: bytes, name: str) -> None:
     """TPM2_Certify by the LAK over the key's Name (TPM 2.0 Library, Part 3, 18.2)."""
-    try:
-        attest = tpm.verify_attest(signed, lak).attest
-    except (Refusal, InputError) as cause:
-        raise _because(refusals.KEY_NOT_CERTIFIED, cause, place=name) from cause
+    attest = _attested(signed, lak, refusals.KEY_NOT_CERTIFIED, name)
     if not isinstance(attest.attested, CertifyInfo) or attest.attested.name != tpm.name(public):
         raise Refusal(refusals.KEY_NOT_CERTIFIED, "the LAK certified something else", place=name)
+    _check_fresh(attest, qualifier, name)
+
+
+def _certified_floor(request: Request, proof: Proof, name: bytes, qualifier: bytes) -> int:
+    """TPM2_NV_Certify by the LAK over the whole counter with this Name (Part 3, 31.16); where it stands."""
+    lak = tpm.public_key(Public.parse(request.lak_public))
+    attest = _attested(proof.certify_floor, lak, refusals.FLOOR_NOT_CERTIFIED, "floor")
+    held = attest.attested
+    if not isinstance(held, NvInfo) or held.index_name != name:
+        raise Refusal(refusals.FLOOR_NOT_CERTIFIED, "the LAK certified something else", place="floor")
+    if (held.offset, len(held.contents)) != (0, COUNTER_BYTES):
+        raise Refusal(refusals.FLOOR_NOT_CERTIFIED, "the LAK certified a part of the counter", place="floor")
+    _check_fresh(attest, qualifier, "floor")
+    return int.from_bytes(held.contents, "big")
+
+
+def _attested(signed: SignedAttest, lak: PublicKey, otherwise: RefusalKind, name: str) -> Attest:
+    try:
+        return tpm.verify_attest(signed, lak).attest
+    except (Refusal, InputError) as cause:
+        raise _because(otherwise, cause, place=name) from cause
+
+
+def _check_fresh(attest: Attest, qualifier: bytes, name: str) -> None:
     if attest.extra_data != qualifier:
         raise Refusal(refusals.CERTIFICATION_STALE, "certified for another challenge", place=name)
 

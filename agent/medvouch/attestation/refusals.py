@@ -127,6 +127,11 @@ NV_INDEX_WRONG = RefusalKind(
     "A TPM index that keeps the ledger or the version floor is missing or could be changed by others.",
     "clear the TPM and provision the device anew with an agent of the same version as the authority",
 )
+FLOOR_NOT_CERTIFIED = RefusalKind(
+    "floor-not-certified",
+    "The counter of the version floor is not shown to stand where the device says, in the TPM of its attestation key.",
+    "start the enrolment again; repeated, treat the device as compromised: its floor could be rolled back",
+)
 AUTHORITY_SIGNATURE_INVALID = RefusalKind(
     "authority-signature-invalid",
     "What came back was not signed by the enrolment authority.",

@@ -136,4 +136,9 @@ def _record(enrolled: Enrolled) -> EnrolledDevice:
         client_key_thumbprint=enrolled.client_key_thumbprint,
         accountable_owner=enrolled.accountable_owner,
         escrow=enrolled.escrow,
+        nv_names=enrolled.nv_names,
+        floor=enrolled.floor,
+        floor_base=enrolled.floor_base,
+        iak_public=enrolled.iak_public,
+        ldevid_public=enrolled.ldevid_public,
     )

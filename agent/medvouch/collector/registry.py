@@ -8,12 +8,21 @@ from typing import Annotated, TypeVar
 
 from medvouch.attestation.appraisal import BootClock
 from medvouch.errors import InputError, StorageFault
-from medvouch.formats.enrolment import DeviceId, Digest, Escrow, Owner, Spki
+from medvouch.formats.enrolment import (
+    MAX_ANSWER_BYTES,
+    DeviceId,
+    Digest,
+    Escrow,
+    Floor,
+    FloorBase,
+    NvNames,
+    Owner,
+    Spki,
+    TpmPublic,
+)
 from medvouch.formats.manufacturing import EkHash, Serial
 from medvouch.formats.record import Octets, Record, Uint
 from medvouch.ports import Store
-
-MAX_ANSWER_BYTES = 128 * 1024
 
 T = TypeVar("T")
 
@@ -24,7 +33,9 @@ class EnrolledDevice(Record):
 
     `attestation_key` is the LAK's SubjectPublicKeyInfo, `client_key_thumbprint` of the MQTT client key (RFC 9679),
     `ek_hash` SHA-256 of the EK's SubjectPublicKeyInfo; `escrow` holds the TPM's hierarchy authorisations, sealed to the
-    accountable owner. The counts are those of the last evidence accepted, all zero before the first.
+    accountable owner. `nv_names` are the NV indexes' Names; the device enrolled at the security epoch `floor`, while
+    its floor counter stood at `floor_base`; `iak_public` and `ldevid_public` are TPMT_PUBLIC. The counts are those of
+    the last evidence accepted, all zero before the first.
     """
 
     FORMAT = "registry"
@@ -36,6 +47,11 @@ class EnrolledDevice(Record):
     client_key_thumbprint: Annotated[bytes, Octets(32, exact=True)]
     accountable_owner: Owner
     escrow: Escrow
+    nv_names: NvNames
+    floor: Floor
+    floor_base: FloorBase
+    iak_public: TpmPublic
+    ldevid_public: TpmPublic
     reset_count: Annotated[int, Uint()] = 0
     restart_count: Annotated[int, Uint()] = 0
     clock_ms: Annotated[int, Uint()] = 0
@@ -56,6 +72,15 @@ class GivenAnswer(Record):
     answer: Annotated[bytes, Octets(MAX_ANSWER_BYTES)]
 
 
+@dataclass(frozen=True)
+class _KnownFloor(Record):
+    """The highest security epoch known of a device."""
+
+    FORMAT = "registry"
+
+    epoch: Floor
+
+
 class Registry:
     """Enrolled devices by id, in a Store; one live enrolment per EK. What cannot be read back is a StorageFault."""
 
@@ -74,10 +99,22 @@ class Registry:
         """Whether this EK has a live enrolment."""
         return self._store.get(f"ek/{ek_hash.hex()}") is not None
 
+    def floor(self, ek_hash: bytes) -> int:
+        """The highest security epoch that the device with this EK is known to have had; it outlives its enrolments."""
+        known = self._read(f"floor/{ek_hash.hex()}", _KnownFloor.parse)
+        return 0 if known is None else known.epoch
+
+    def raise_floor(self, ek_hash: bytes, epoch: int) -> None:
+        """Remember a device's security epoch; the one that is known is never lowered."""
+        if epoch > self.floor(ek_hash):
+            self._store.put({f"floor/{ek_hash.hex()}": _KnownFloor(epoch).encode()})
+
     def add(self, record: EnrolledDevice, name: str, given: GivenAnswer) -> None:
         """Keep a new enrolment, and what was answered to the bootstrap name that asked for it."""
+        epoch = max(record.floor, self.floor(record.ek_hash))
         self._store.put(
             {
+                f"floor/{record.ek_hash.hex()}": _KnownFloor(epoch).encode(),
                 f"device/{record.device}": record.encode(),
                 f"ek/{record.ek_hash.hex()}": record.device.encode(),
                 f"answer/{name}": given.encode(),

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from medvouch.formats import cbor
 from medvouch.formats.der import MAX_CERTIFICATE_BYTES
+from medvouch.formats.floor import MAX_APPROVAL_BYTES
 from medvouch.formats.manufacturing import EkHash, HardwareVersion, Model, Serial
 from medvouch.formats.record import (
     MAX_TPM_STRUCTURE,
@@ -39,6 +40,9 @@ MAX_ESCROW_BYTES = 4096
 MAX_MESSAGE_BYTES = 256 * 1024
 """Of the whole COSE_Sign1; a request with the longest chains takes less."""
 
+MAX_ANSWER_BYTES = 128 * 1024
+"""Of the whole COSE_Sign1 of an answer."""
+
 Digest = Annotated[bytes, Octets(32, exact=True)]
 Nonce = Annotated[bytes, Octets(NONCE_BYTES, exact=True)]
 Secret = Annotated[bytes, Octets(SECRET_BYTES, exact=True)]
@@ -54,6 +58,8 @@ NvNames = Annotated[Mapping[str, bytes], Named(Octets(66), MAX_NV_INDEXES)]
 Escrow = Annotated[bytes, Octets(MAX_ESCROW_BYTES)]
 Owner = Annotated[str, Text(256)]
 Floor = Annotated[int, Uint(2**32 - 1)]
+FloorBase = Annotated[int, Uint()]
+GivenAnswer = Annotated[bytes, Octets(MAX_ANSWER_BYTES)]
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,10 @@ class Request(Record):
 
 @dataclass(frozen=True)
 class Challenge(Record):
-    """Authority: what only the TPM with that EK and that LAK can open (TPM2_MakeCredential)."""
+    """Authority: what only the TPM with that EK and that LAK can open (TPM2_MakeCredential).
+
+    `floor_approval` is a FloorApproval of the first rise, which sets the floor's counter going.
+    """
 
     FORMAT = "enrolment"
     KIND = "challenge"
@@ -92,13 +101,15 @@ class Challenge(Record):
     credential: TpmPublic
     encrypted_secret: TpmPublic
     nonce: Nonce
+    floor_approval: Annotated[bytes, Octets(MAX_APPROVAL_BYTES)]
 
 
 @dataclass(frozen=True)
 class Proof(Record):
     """Device, signed by IDevID: the opened secret, the other keys certified by the LAK, and ownership taken.
 
-    `certify_*` have `certify_qualifier` of the challenge's nonce as their qualifyingData.
+    `certify_floor` is a TPM2_NV_Certify of the floor's counter, which has risen for the first time. All `certify_*`
+    have `certify_qualifier` of the challenge's nonce as their qualifyingData.
     `nv_publics` are TPMS_NV_PUBLIC by name; `escrow` the owner and lockout authorisations, sealed to the owner.
     """
 
@@ -110,13 +121,18 @@ class Proof(Record):
     certify_ldevid: Certified
     certify_idevid: Certified
     certify_iak: Certified
+    certify_floor: Certified
     nv_publics: NvPublics
     escrow: Escrow
 
 
 @dataclass(frozen=True)
 class Answer(Record):
-    """Authority: the identity in service. `chain` leads from the certificates' issuer towards its root."""
+    """Authority: the identity in service. `chain` leads from the certificates' issuer towards its root.
+
+    The device enrols at the security epoch `floor`, while its floor counter stands at `floor_base`; `iak_public` is the
+    TPMT_PUBLIC whose quote proves its sanitisation one day.
+    """
 
     FORMAT = "enrolment"
     KIND = "answer"
@@ -132,6 +148,8 @@ class Answer(Record):
     chain: Chain
     nv_names: NvNames
     floor: Floor
+    floor_base: FloorBase
+    iak_public: TpmPublic
     accountable_owner: Owner
 
 
@@ -166,7 +184,7 @@ def message_digest(message: bytes) -> bytes:
 
 
 def certify_qualifier(nonce: bytes) -> bytes:
-    """The qualifyingData of the TPM2_Certify in a proof: SHA-256 of deterministic CBOR [context, challenge nonce]."""
+    """The qualifyingData of the certifications in a proof: SHA-256 of deterministic CBOR [context, challenge nonce]."""
     return hashlib.sha256(cbor.encode([CERTIFY_CONTEXT, nonce])).digest()
 
 

@@ -12,6 +12,8 @@ from medvouch.formats.enrolment import (
     Chain,
     DeviceId,
     Floor,
+    FloorBase,
+    GivenAnswer,
     NvNames,
     Owner,
     TpmPublic,
@@ -27,6 +29,7 @@ class DeviceIdentity(Record):
 
     `nv_auths` are the NV indexes' write authorisations, by the names of `nv_names`: to be kept from everybody else.
 
+    `answer` is the authority's whole message (COSE_Sign1) that gave the identity, for the ledger to begin with.
     `client_certificate` changes with each renewal, all else only with a new enrolment.
     """
 
@@ -47,7 +50,10 @@ class DeviceIdentity(Record):
     nv_names: NvNames
     nv_auths: Annotated[Mapping[str, bytes], Named(Octets(64), MAX_NV_INDEXES)] = field(repr=False)
     floor: Floor
+    floor_base: FloorBase
+    iak_public: TpmPublic
     accountable_owner: Owner
+    answer: GivenAnswer
 
     @property
     def client_chain(self) -> tuple[bytes, ...]:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from tpm2_pytss import ESYS_TR, TPMT_SIG_SCHEME
+from tpm2_pytss.constants import TPM2_ALG
 
 from medvouch.attestation.enrolment import EnrolmentAuthority, PendingEnrolment
-from medvouch.attestation.provisioning import attestation_key
+from medvouch.attestation.provisioning import FLOOR_COUNTER, LEDGER_HEAD, attestation_key
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.enrolment import Proof, Request, certify_qualifier
 from medvouch.formats.tpm import PcrSelection, SignedAttest
@@ -20,13 +22,16 @@ from support.enrolling import Gateway, World, payload, world
 class Challenged:
     """An open challenge, the genuine proof for it, and what is nearly one, all by the same LAK.
 
-    `earlier` proves the same keys for another challenge; `quote` is no certification, but for this challenge.
+    `earlier` proves the same keys for another challenge; `quote` is no certification, but for this challenge. `head`
+    and `half` certify an index for this challenge: another one than the floor's, and not all of the floor's.
     """
 
     pending: PendingEnrolment
     proof: Proof
     earlier: Proof
     quote: SignedAttest
+    head: SignedAttest
+    half: SignedAttest
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +64,20 @@ def genuine(request_message: bytes) -> Request:
 def challenged(authority: EnrolmentAuthority, gateway: Gateway) -> Challenged:
     enrollee = gateway.enrollee()
     request = enrollee.request()
+    assert enrollee._asked is not None
+    auths = enrollee._asked.made.nv_auths
     first, _ = authority.challenge(request, NOW)
     second, pending = authority.challenge(request, NOW)
     earlier, proof = (Proof.parse(payload(enrollee.proof(challenge))) for challenge in (first, second))
     lak = attestation_key(gateway.tpm)
     selection = PcrSelection.of({HashAlg.SHA256: [0]})
-    quote = gateway.tpm.quote(lak, certify_qualifier(pending.nonce), selection)
+    qualifier = certify_qualifier(pending.nonce)
+    quote = gateway.tpm.quote(lak, qualifier, selection)
+    gateway.tpm.nv_extend(LEDGER_HEAD, auths["ledger-head"], b"root")
+    head = gateway.tpm.nv_certify(LEDGER_HEAD, auths["ledger-head"], lak, qualifier)
+    with gateway.tpm._nv(FLOOR_COUNTER, auths["floor"]) as index:
+        scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL)
+        attest, signature = gateway.tpm._esapi.nv_certify(ESYS_TR(lak), index, qualifier, scheme, 4, 4)
+    half = SignedAttest(bytes(attest), signature.marshal())
     gateway.tpm.flush(lak)
-    return Challenged(pending, proof, earlier, quote)
+    return Challenged(pending, proof, earlier, quote, head, half)

@@ -8,14 +8,18 @@ import pytest
 
 from medvouch.attestation import refusals
 from medvouch.attestation.enrolment import EnrolmentAuthority
+from medvouch.attestation.provisioning import nv_layout
 from medvouch.crypto import cose
+from medvouch.crypto.floor import approve
 from medvouch.crypto.keys import SoftwareSigner
-from medvouch.errors import InputError, Refusal
+from medvouch.crypto.tpm import nv_name
+from medvouch.errors import InputError, Refusal, TpmFault
 from medvouch.formats.enrolment import CONTENT_TYPE, Answer, message_digest, parse_verdict, ueid
+from medvouch.formats.floor import FloorApproval
 from medvouch.formats.identity import DeviceIdentity
 from medvouch.formats.record import Record
 from support.authorities import NOW, key
-from support.enrolling import Gateway, payload
+from support.enrolling import Gateway, World, payload
 from support.refusing import assert_refused
 
 
@@ -46,6 +50,31 @@ def test_a_challenge_to_another_request(authority: EnrolmentAuthority, gateway: 
     assert_refused(refusals.ANSWER_MISMATCH, enrollee.accept, challenge, unkept)
 
 
+def test_a_first_rise_that_is_not_approved(everybody: World, gateway: Gateway) -> None:
+    """By the TPM's judgement; nothing has risen, and with the approval it does."""
+    enrollee = gateway.enrollee()
+    request = enrollee.request()
+
+    def challenge(approval: FloorApproval) -> bytes:
+        authority = everybody.authority(gateway.entry, approve_floor=lambda _: approval.encode())
+        return authority.challenge(request, NOW)[0]
+
+    own, strange = (SoftwareSigner(key(label)) for label in ("floor", "stranger"))
+    identifier = ueid(gateway.entry.ek_hash)
+    name = nv_name(nv_layout(own.public_key, identifier)["floor"].encode())
+    for approval in (
+        approve(strange, b"", None, identifier),
+        approve(own, b"", None, ueid(bytes(32))),
+        approve(own, name, 0, identifier),
+    ):
+        with pytest.raises(TpmFault, match=r"tpm-refused.*TPM2_NV_Increment by approval"):
+            enrollee.proof(challenge(approval))
+    enrollee.proof(challenge(approve(own, b"", None, identifier)))
+    malformed = everybody.authority(gateway.entry, approve_floor=lambda _: b"\xff")
+    with pytest.raises(InputError):
+        enrollee.proof(malformed.challenge(request, NOW)[0])
+
+
 def test_refusals_come_home(authority: EnrolmentAuthority, gateway: Gateway) -> None:
     enrollee, error = gateway.enrollee(), Refusal(refusals.EK_NOT_ON_MANIFEST, "x" * 2000)
     request = enrollee.request()
@@ -64,11 +93,14 @@ def test_answers_to_others(authority: EnrolmentAuthority, gateway: Gateway) -> N
     answer = parse_verdict(payload(authority.answer(pending, proof, NOW).answer))
     assert isinstance(answer, Answer)
     assert answer.proof == message_digest(proof)
+    asked_lak = pending.request.lak_public
     for change in (
         {"proof": bytes(32)},
         {"ek_hash": bytes(32)},
         {"ueid": ueid(bytes(32))},
         {"device_id": "0" * 32},
+        {"floor_base": answer.floor_base - 1},
+        {"iak_public": asked_lak},
         {"lak_certificate": answer.ldevid_certificate},
         {"ldevid_certificate": answer.lak_certificate},
         {"client_certificate": answer.lak_certificate},

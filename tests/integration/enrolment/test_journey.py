@@ -9,11 +9,18 @@ import pytest
 
 from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.enrolment import Enrolled
-from medvouch.attestation.provisioning import attestation_key, load_ldevid, nv_layout
+from medvouch.attestation.provisioning import (
+    FLOOR_COUNTER,
+    IAK_TEMPLATE,
+    attestation_key,
+    load_ldevid,
+    nv_layout,
+)
 from medvouch.crypto import escrow
 from medvouch.crypto.certificates import DEVICE_ID, TLS_CLIENT
-from medvouch.crypto.keys import key_thumbprint, spki
-from medvouch.crypto.tpm import nv_name, public_key
+from medvouch.crypto.floor import approve, epoch
+from medvouch.crypto.keys import SoftwareSigner, key_thumbprint, spki
+from medvouch.crypto.tpm import nv_name, public_key, software_public
 from medvouch.crypto.x509 import verify_chain, verify_lak_certificate
 from medvouch.errors import TpmFault
 from medvouch.formats.algorithms import HashAlg
@@ -45,6 +52,7 @@ def test_from_manufacture_to_an_identity_in_service(everybody: World, tmp_path: 
         assert_same_device(identity, enrolled, gateway)
         assert_certificates(everybody, identity, gateway)
         assert_names(identity)
+        assert_floor(gateway, identity, enrolled)
         assert_owned(gateway, enrolled)
     assert_in_service_after_a_reset(gateway.swtpm, identity)
 
@@ -82,6 +90,23 @@ def assert_names(identity: DeviceIdentity) -> None:
     for label, public in layout.items():
         written = replace(public, attributes=public.attributes | NvAttribute.WRITTEN)
         assert identity.nv_names[label] == nv_name(written.encode())
+
+
+def assert_floor(gateway: Gateway, identity: DeviceIdentity, enrolled: Enrolled) -> None:
+    """The counter stands at its base, and rises from there with the next approval; the answer is kept as it came."""
+    assert (identity.floor_base, identity.iak_public) == (enrolled.floor_base, enrolled.iak_public)
+    assert identity.answer == enrolled.answer
+    iak = gateway.tpm.create_primary(IAK_TEMPLATE)
+    assert gateway.tpm.read_public(iak) == identity.iak_public
+    gateway.tpm.flush(iak)
+    assert enrolled.ldevid_public == identity.ldevid_public
+    auth, authority = identity.nv_auths["floor"], SoftwareSigner(key("floor"))
+    assert gateway.tpm.nv_read(FLOOR_COUNTER, auth) == identity.floor_base.to_bytes(8, "big")
+    approval = approve(authority, identity.nv_names["floor"], identity.floor_base, identity.ueid)
+    public = software_public(authority.public_key)
+    gateway.tpm.nv_increment_approved(FLOOR_COUNTER, auth, approval, public, identity.ueid)
+    counter = int.from_bytes(gateway.tpm.nv_read(FLOOR_COUNTER, auth), "big")
+    assert epoch(identity.floor, identity.floor_base, counter) == identity.floor + 1
 
 
 def assert_owned(gateway: Gateway, enrolled: Enrolled) -> None:

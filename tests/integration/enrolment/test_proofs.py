@@ -12,10 +12,11 @@ from medvouch.attestation.enrolment import EnrolmentAuthority
 from medvouch.attestation.provisioning import nv_layout
 from medvouch.crypto import cose
 from medvouch.crypto.keys import SoftwareSigner
-from medvouch.formats.enrolment import CONTENT_TYPE
+from medvouch.formats.enrolment import CONTENT_TYPE, Answer, parse_verdict
+from medvouch.formats.tpm import Attest
 from medvouch.formats.tpm_public import NvAttribute, NvPublic
 from support.authorities import NOW, key
-from support.enrolling import ORDER, Gateway, World
+from support.enrolling import ORDER, Gateway, World, payload
 from support.refusing import assert_refused
 
 CERTIFIED = ["certify_ldevid", "certify_idevid", "certify_iak"]
@@ -87,6 +88,42 @@ def test_a_floor_that_others_could_move(
     message = gateway.sign(replace(challenged.proof, nv_publics={**publics, "floor": wrong}))
     refusal = assert_refused(refusals.NV_INDEX_WRONG, authority.answer, challenged.pending, message, NOW)
     assert refusal.place == "floor"
+
+
+def test_a_floor_that_the_lak_did_not_certify(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:
+    signed = challenged.proof.certify_floor
+    changed = replace(signed, attest=signed.attest[:-1] + bytes([signed.attest[-1] ^ 1]))
+    unsigned = replace(signed, signature=b"")
+    for wrong in (changed, unsigned, challenged.proof.certify_iak, challenged.quote, challenged.head, challenged.half):
+        message = gateway.sign(replace(challenged.proof, certify_floor=wrong))
+        refusal = assert_refused(refusals.FLOOR_NOT_CERTIFIED, authority.answer, challenged.pending, message, NOW)
+        assert refusal.place == "floor"
+
+
+def test_a_floor_that_was_certified_for_another_challenge(
+    authority: EnrolmentAuthority, gateway: Gateway, challenged: Any
+) -> None:
+    message = gateway.sign(replace(challenged.proof, certify_floor=challenged.earlier.certify_floor))
+    refusal = assert_refused(refusals.CERTIFICATION_STALE, authority.answer, challenged.pending, message, NOW)
+    assert refusal.place == "floor"
+
+
+def test_a_proof_made_again_does_not_raise_the_floor(
+    authority: EnrolmentAuthority, gateway: Gateway, challenged: Any
+) -> None:
+    first, again = (Attest.parse(proof.certify_floor.attest) for proof in (challenged.earlier, challenged.proof))
+    assert first.attested == again.attested
+
+
+@pytest.mark.parametrize(("known", "floor"), [(0, 3), (3, 3), (5, 5)])
+def test_a_tpm_that_was_cleared_falls_to_no_lower_floor(
+    everybody: World, gateway: Gateway, challenged: Any, known: int, floor: int
+) -> None:
+    authority = everybody.authority(gateway.entry, known_floors={gateway.entry.ek_hash: known, bytes(32): 9})
+    enrolled = authority.answer(challenged.pending, gateway.sign(challenged.proof), NOW)
+    answer = parse_verdict(payload(enrolled.answer))
+    assert isinstance(answer, Answer)
+    assert answer.floor == enrolled.floor == floor
 
 
 def test_an_index_missing(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:

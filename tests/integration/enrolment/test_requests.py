@@ -33,7 +33,7 @@ def test_a_request_of_another_idevid(authority: EnrolmentAuthority, gateway: Gat
 
 
 def test_a_request_that_is_none(authority: EnrolmentAuthority, gateway: Gateway, genuine: Request) -> None:
-    for message in (b"", genuine.encode(), gateway.sign(Challenge(bytes(32), b"", b"", bytes(32)))):
+    for message in (b"", genuine.encode(), gateway.sign(Challenge(bytes(32), b"", b"", bytes(32), b""))):
         with pytest.raises(InputError):
             authority.challenge(message, NOW)
 

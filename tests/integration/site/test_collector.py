@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from medvouch.adapters.store import SqliteStore
 from medvouch.attestation.appraisal import BootClock
 from medvouch.collector.challenging import Outcome
-from medvouch.collector.registry import Registry
+from medvouch.collector.registry import GivenAnswer, Registry
 from medvouch.errors import NetworkFault, StorageFault, UsageFault
 from medvouch.messages import payloads, topics
 from medvouch.ports import Timestamp
@@ -146,3 +147,28 @@ def test_a_registry_knows_who_is_not_in_it(tmp_path: Path) -> None:
     registry.accepted("0" * 32, BootClock(1, 0, 0))
     assert registry.find("0" * 32) is None
     store.close()
+
+
+async def test_the_registry_keeps_what_an_enrolment_fixed(serving: Scene) -> None:
+    record = serving.collector.registry.find(serving.device)
+    identity = serving.agent.standing.identity
+    assert record is not None
+    assert identity is not None
+    assert (record.nv_names, record.floor, record.floor_base) == (
+        identity.nv_names, identity.floor, identity.floor_base,
+    )  # fmt: skip
+    assert (record.iak_public, record.ldevid_public) == (identity.iak_public, identity.ldevid_public)
+
+
+async def test_the_highest_floor_known_is_never_lowered(serving: Scene) -> None:
+    registry = serving.collector.registry
+    record = registry.find(serving.device)
+    assert record is not None
+    assert (registry.floor(record.ek_hash), registry.floor(bytes(32))) == (0, 0)
+    for epoch in (7, 6, 0):
+        registry.raise_floor(record.ek_hash, epoch)
+        assert registry.floor(record.ek_hash) == 7
+    registry.add(record, "again", GivenAnswer(bytes(32), b""))
+    assert registry.floor(record.ek_hash) == 7
+    registry.add(replace(record, floor=8), "again", GivenAnswer(bytes(32), b""))
+    assert registry.floor(record.ek_hash) == 8

@@ -32,14 +32,17 @@ REQUEST = Request("S1", "gw", b"c", (b"i",), b"e", b"d", b"dc", (), b"k", b"l", 
 UEID = ueid(D32)
 SAMPLES: list[Record] = [
     REQUEST,
-    Challenge(D32, b"credential", b"secret", D32),
-    Proof(D32, D32, SIGNED, SIGNED, SIGNED, {"counter": b"nv"}, b"escrow"),
-    Answer(D32, UEID, device_id(UEID), D32, "1", b"lak", b"ldevid", b"client", (b"ca",), {"counter": b"n"}, 3, "Owner"),
+    Challenge(D32, b"credential", b"secret", D32, b"approval"),
+    Proof(D32, D32, SIGNED, SIGNED, SIGNED, SIGNED, {"counter": b"nv"}, b"escrow"),
+    Answer(
+        D32, UEID, device_id(UEID), D32, "1", b"lak", b"ldevid", b"client", (b"ca",),
+        {"counter": b"n"}, 3, 17, b"iak", "Owner",
+    ),
     Refused(D32, "ek-not-on-manifest", ""),
     OwnershipAuths(b"owner", b"lockout"),
     DeviceIdentity(
         UEID, device_id(UEID), D32, "S1", "gw", "1", b"p", b"q", b"lak", b"ld", b"cl", (b"ca",),
-        {"a": b"b"}, {"a": b"c"}, 0, "Owner",
+        {"a": b"b"}, {"a": b"c"}, 0, 17, b"iak", "Owner", b"answer",
     ),
 ]  # fmt: skip
 
