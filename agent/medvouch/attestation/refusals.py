@@ -148,6 +148,34 @@ ENROLMENT_REFUSED = RefusalKind(
     "do what the reason says, then start the enrolment again",
 )
 
+# --- sanitisation ----------------------------------------------------------------------------------------------------
+
+SANITISATION_SIGNATURE_INVALID = RefusalKind(
+    "sanitisation-signature-invalid",
+    "The device's maker-given attestation key did not quote this, so it is not known that its TPM was cleared.",
+    "have the device prove its sanitisation again; treat the message as forged",
+)
+SANITISATION_BINDING_MISMATCH = RefusalKind(
+    "sanitisation-binding-mismatch",
+    "The quote belongs to another sanitisation certificate or was made for another request.",
+    "have the device prove its sanitisation again, for a fresh nonce",
+)
+SANITISATION_OTHER_DEVICE = RefusalKind(
+    "sanitisation-other-device",
+    "The sanitisation certificate is another device's.",
+    "look for the device that was to be sanitised; its data may still be there",
+)
+SANITISATION_BEFORE_CLEAR = RefusalKind(
+    "sanitisation-before-clear",
+    "The quote does not show a TPM that was just cleared: it has been reset since, or was never cleared.",
+    "restart the device and sanitise it again: the quote must be made in the boot of the TPM2_Clear",
+)
+SANITISATION_TOO_LATE = RefusalKind(
+    "sanitisation-too-late",
+    "Too much time went by between clearing the TPM and the quote: who knows what the device did meanwhile.",
+    "sanitise the device again",
+)
+
 # --- appraisal -------------------------------------------------------------------------------------------------------
 
 EVIDENCE_LABEL_UNKNOWN = RefusalKind(

@@ -96,6 +96,38 @@ class Octets:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """One of a few texts."""
+
+    values: tuple[str, ...]
+
+    def dump(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def load(self, value: Any, place: Place) -> str:
+        """Checked to be one of them."""
+        if not isinstance(value, str) or value not in self.values:
+            raise place.malformed(" or ".join(self.values))
+        return value
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Yes or no."""
+
+    def dump(self, value: bool) -> bool:
+        """As it is."""
+        return value
+
+    def load(self, value: Any, place: Place) -> bool:
+        """Checked for type."""
+        if not isinstance(value, bool):
+            raise place.malformed("yes or no")
+        return value
+
+
+@dataclass(frozen=True)
 class Uint:
     """An unsigned integer up to `limit`."""
 
