@@ -34,6 +34,8 @@ LEDGER = nv_layout(key("floor").public_key(), b"")
 COUNTER, HEAD = LEDGER["ledger-counter"], LEDGER["ledger-head"]
 AUTH = b"a" * 32
 CLEAR = 0x126
+TRANSIENT_SLOTS = 3
+"""Objects that swtpm can hold loaded."""
 
 
 def test_a_counter_counts_from_wherever_the_tpm_begins(tmp_path: Path) -> None:
@@ -123,8 +125,9 @@ def test_clear_takes_the_lockout_auth_alone(tmp_path: Path) -> None:
         provision(tpm, OsEntropy(), key("floor").public_key())
         take_ownership(tpm, auths)
         held = tpm.create_primary(PARENT_TEMPLATE)
-        with pytest.raises(TpmFault, match="TPM2_Clear"):
-            tpm.clear(auths.owner)
+        for _ in range(TRANSIENT_SLOTS):
+            with pytest.raises(TpmFault, match="TPM2_Clear"):
+                tpm.clear(auths.owner)
         assert tpm.ownership_taken()
         tpm.flush(held)
         tpm.flush(attestation_key(tpm))

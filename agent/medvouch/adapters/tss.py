@@ -205,7 +205,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
             self._transient.discard(key)
             with command("TPM2_FlushContext"):
                 self._esapi.flush_context(ESYS_TR(key))
-        elif key in self._uses:
+        else:
             self._uses[key] -= 1
             if not self._uses[key]:
                 self._let_go(key)

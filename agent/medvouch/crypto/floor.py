@@ -74,7 +74,7 @@ def verify_approval(approval: FloorApproval, authority: PublicKey, name: bytes, 
     """
     signed = approved_policy(name, approval.counter) + reference
     try:
-        if not isinstance(authority, ec.EllipticCurvePublicKey) or not isinstance(authority.curve, ec.SECP256R1):
+        if not isinstance(authority, ec.EllipticCurvePublicKey):
             raise InvalidSignature
         authority.verify(ecdsa_der(approval.signature, SIGNATURE_BYTES // 2), signed, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:

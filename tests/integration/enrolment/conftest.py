@@ -10,7 +10,7 @@ from tpm2_pytss import ESYS_TR, TPMT_SIG_SCHEME
 from tpm2_pytss.constants import TPM2_ALG
 
 from medvouch.attestation.enrolment import EnrolmentAuthority, PendingEnrolment
-from medvouch.attestation.provisioning import FLOOR_COUNTER, LEDGER_HEAD, attestation_key
+from medvouch.attestation.provisioning import FLOOR_COUNTER, LEDGER_COUNTER, attestation_key
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.enrolment import Proof, Request, certify_qualifier
 from medvouch.formats.tpm import PcrSelection, SignedAttest
@@ -22,15 +22,15 @@ from support.enrolling import Gateway, World, payload, world
 class Challenged:
     """An open challenge, the genuine proof for it, and what is nearly one, all by the same LAK.
 
-    `earlier` proves the same keys for another challenge; `quote` is no certification, but for this challenge. `head`
-    and `half` certify an index for this challenge: another one than the floor's, and not all of the floor's.
+    `earlier` proves the same keys for another challenge; `quote` is no certification, but for this challenge. `other`
+    and `half` certify a counter for this challenge: another one than the floor's, and not all of the floor's.
     """
 
     pending: PendingEnrolment
     proof: Proof
     earlier: Proof
     quote: SignedAttest
-    head: SignedAttest
+    other: SignedAttest
     half: SignedAttest
 
 
@@ -73,11 +73,11 @@ def challenged(authority: EnrolmentAuthority, gateway: Gateway) -> Challenged:
     selection = PcrSelection.of({HashAlg.SHA256: [0]})
     qualifier = certify_qualifier(pending.nonce)
     quote = gateway.tpm.quote(lak, qualifier, selection)
-    gateway.tpm.nv_extend(LEDGER_HEAD, auths["ledger-head"], b"root")
-    head = gateway.tpm.nv_certify(LEDGER_HEAD, auths["ledger-head"], lak, qualifier)
+    gateway.tpm.nv_increment(LEDGER_COUNTER, auths["ledger-counter"])
+    other = gateway.tpm.nv_certify(LEDGER_COUNTER, auths["ledger-counter"], lak, qualifier)
     with gateway.tpm._nv(FLOOR_COUNTER, auths["floor"]) as index:
         scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL)
         attest, signature = gateway.tpm._esapi.nv_certify(ESYS_TR(lak), index, qualifier, scheme, 4, 4)
     half = SignedAttest(bytes(attest), signature.marshal())
     gateway.tpm.flush(lak)
-    return Challenged(pending, proof, earlier, quote, head, half)
+    return Challenged(pending, proof, earlier, quote, other, half)

@@ -94,7 +94,7 @@ def test_a_floor_that_the_lak_did_not_certify(authority: EnrolmentAuthority, gat
     signed = challenged.proof.certify_floor
     changed = replace(signed, attest=signed.attest[:-1] + bytes([signed.attest[-1] ^ 1]))
     unsigned = replace(signed, signature=b"")
-    for wrong in (changed, unsigned, challenged.proof.certify_iak, challenged.quote, challenged.head, challenged.half):
+    for wrong in (changed, unsigned, challenged.proof.certify_iak, challenged.quote, challenged.other, challenged.half):
         message = gateway.sign(replace(challenged.proof, certify_floor=wrong))
         refusal = assert_refused(refusals.FLOOR_NOT_CERTIFIED, authority.answer, challenged.pending, message, NOW)
         assert refusal.place == "floor"

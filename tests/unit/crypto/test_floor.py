@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from medvouch.crypto import refusals
 from medvouch.crypto.floor import (
@@ -60,6 +60,7 @@ def test_approvals_verify(counter: int | None) -> None:
     [
         (key("stranger").public_key(), NAME, UEID, 7),
         (P384.public_key(), NAME, UEID, 7),
+        (ed25519.Ed25519PrivateKey.generate().public_key(), NAME, UEID, 7),
         (SIGNER.public_key, NAME[::-1], UEID, 7),
         (SIGNER.public_key, NAME, UEID[::-1], 7),
         (SIGNER.public_key, NAME, UEID, 8),
