@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
@@ -252,6 +252,54 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Publish what is queued, disconnect cleanly."""
+        ...
+
+
+class Slots(Protocol):
+    """Two system slots, `a` and `b`, of which one is running. Blocking; each change is durable when a call returns.
+
+    Failures raise StorageFault: `slot-full` where the medium is, `slot-unwritable`, `slot-unreadable`, `slot-corrupt`
+    for a boot record that cannot be read. So do calls that would leave nothing to boot: `slot-in-use` (a write to the
+    running or the default slot, the retirement of the last good one) and `slot-unwritten` (nothing whole is in it).
+    """
+
+    def running(self) -> str:
+        """The slot that this boot came from."""
+        ...
+
+    def other(self) -> str:
+        """The one that is not running: where an update goes."""
+        ...
+
+    def capacity(self) -> int:
+        """Bytes that an image may have."""
+        ...
+
+    def write(self, slot: str, chunks: Iterable[bytes]) -> None:
+        """An image from its first byte on; it is on the medium when this returns.
+
+        From its first moment on the slot is not booted until `activate`. What `chunks` raises passes through.
+        """
+        ...
+
+    def read(self, slot: str, size: int) -> Iterator[bytes]:
+        """The first `size` bytes, from the medium itself and not from what a cache remembers of it."""
+        ...
+
+    def activate(self, slot: str) -> None:
+        """Boot it at the next start, once."""
+        ...
+
+    def activated(self) -> str | None:
+        """A slot that was activated and not started yet."""
+        ...
+
+    def confirm(self) -> None:
+        """The running slot is good: every start boots it from now on."""
+        ...
+
+    def retire(self, slot: str) -> None:
+        """Never boot this slot again until it is written and activated anew; the other one is the default then."""
         ...
 
 
