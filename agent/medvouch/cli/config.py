@@ -19,6 +19,8 @@ from medvouch.formats.manufacturing import MAX_SERIAL, MAX_VERSION
 DEFAULT_PATH = Path("/etc/medvouch/medvouch.toml")
 MAX_CONFIG_BYTES = 1024 * 1024
 MAX_NAME = 256
+MAX_URL = 2048
+MAX_URLS = 32
 
 
 class Rule(NamedTuple):
@@ -37,6 +39,19 @@ def _text(limit: int, least: int = 1) -> Rule:
 OemId = Annotated[str, Rule(re.compile("[0-9a-fA-F]{32}").fullmatch, "32 hexadecimal digits (16 bytes)")]
 Port = Annotated[int, Rule(lambda v: 0 < v < 1 << 16, "a number from 1 to 65535")]
 Host = Annotated[str, _text(253)]
+_PLACE = re.compile(r"https?://[^/?#@\s]+/[^?#\s]*")
+"""With the slash after the host: `https://host` would be the beginning of `https://host.elsewhere/` too."""
+
+
+def _url(value: str) -> bool:
+    return len(value) <= MAX_URL and value.isascii() and value.isprintable() and _PLACE.fullmatch(value) is not None
+
+
+Url = Annotated[str, Rule(lambda v: v == "" or _url(v), "an address such as https://host/path/, or empty")]
+Urls = Annotated[
+    tuple[str, ...],
+    Rule(lambda v: len(v) <= MAX_URLS and all(map(_url, v)), f"up to {MAX_URLS} addresses such as https://host/path/"),
+]
 File = Annotated[Path, Rule(lambda v: v != Path() and str(v).isprintable(), "a path")]
 
 
@@ -93,6 +108,23 @@ class EnrolmentConfig:
 
 
 @dataclass(frozen=True)
+class UpdateConfig:
+    """`[update]`: where releases come from and where they go; without a `repository` there are no updates.
+
+    `root`: the TUF root that the image came with. `payloads`: what the address of a payload has to begin with.
+    `vendor` and `class_name`: the maker's domain and the device class that a manifest has to be for.
+    """
+
+    slots: File = Path("/var/lib/medvouch/slots")
+    repository: Url = ""
+    root: File = Path("/etc/medvouch/root.json")
+    payloads: Urls = ()
+    vendor: Annotated[str, _text(MAX_NAME, 0)] = ""
+    class_name: Annotated[str, _text(MAX_NAME, 0)] = ""
+    reboot_command: Annotated[str, _text(MAX_NAME)] = "systemctl reboot"
+
+
+@dataclass(frozen=True)
 class Config:
     """All of `medvouch.toml`."""
 
@@ -105,6 +137,7 @@ class Config:
     software: SoftwareConfig = field(default_factory=SoftwareConfig)
     tpm: TpmConfig = field(default_factory=TpmConfig)
     logs: LogsConfig = field(default_factory=LogsConfig)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
 
     @property
     def database(self) -> Path:
@@ -152,15 +185,26 @@ def _value(kind: Any, value: Any, path: str) -> Any:
             raise ConfigFault("config-wrong-type", f"{path} must be a table", remedy=f"write [{path}]")
         return _build(kind, value, f"{path}.")
     plain, rule = typing.get_args(kind)  # all others are annotated with their rule
-    if type(value) is not (int if plain is int else str):
-        raise ConfigFault("config-wrong-type", f"{path} must be {_TYPES[plain]}", remedy="mend the value")
+    written, said = _TYPES[typing.get_origin(plain) or plain]
+    if type(value) is not written or (written is list and not _texts(value)):
+        raise ConfigFault("config-wrong-type", f"{path} must be {said}", remedy="mend the value")
     typed = plain(value)
     if not rule.holds(typed):
         raise ConfigFault("config-wrong-value", f"{path} must be {rule.wanted}", remedy="mend the value")
     return typed
 
 
-_TYPES = {int: "a whole number", str: "text in quotes", Path: "a path in quotes"}
+def _texts(values: Any) -> bool:
+    return all(type(value) is str for value in values)
+
+
+_TYPES: dict[Any, tuple[type, str]] = {
+    int: (int, "a whole number"),
+    str: (str, "text in quotes"),
+    Path: (str, "a path in quotes"),
+    tuple: (list, "a list of texts in quotes"),
+}
+"""How TOML has it, and how that is called."""
 
 
 def as_plain(config: Config) -> dict[str, Any]:
@@ -169,6 +213,8 @@ def as_plain(config: Config) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, tuple):
+            return list(value)
         return str(value) if isinstance(value, Path) else value
 
     result: dict[str, Any] = plain(dataclasses.asdict(config))

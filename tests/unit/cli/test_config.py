@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medvouch.cli.config import Config, as_plain, load
+from medvouch.cli.config import Config, UpdateConfig, as_plain, load
 from medvouch.errors import ConfigFault
 from medvouch_sim.site import Site
 from support.cli import Caller
@@ -39,6 +39,16 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.database == Path("/var/lib/medvouch/state.db")
     assert config.control_socket == Path("/run/medvouch/control.sock")
     assert config.device.oem_id == "00" * 16
+    assert config.update == UpdateConfig()
+    assert (config.update.slots, config.update.repository) == (Path("/var/lib/medvouch/slots"), "")
+
+
+def test_lists_are_bounded_and_kept_in_order(tmp_path: Path) -> None:
+    addresses = [f"https://host{number}/a/" for number in range(32)]
+    config = loaded(tmp_path, f"{EXAMPLE}[update]\nrepository = 'http://[::1]:8080/'\npayloads = {addresses!r}\n")
+    assert config.update.payloads == tuple(addresses)
+    assert config.update.repository == "http://[::1]:8080/"
+    assert as_plain(config)["update"]["payloads"] == addresses
 
 
 def test_the_settings_shown_are_settings(tmp_path: Path) -> None:
@@ -74,6 +84,30 @@ def test_the_settings_shown_are_settings(tmp_path: Path) -> None:
         ("[device]", "[device", "config-syntax", "mend the TOML"),
         ("port = 8884", f"port = {'9' * 5000}", "config-syntax", "mend the TOML"),
         ("port = 8884", f"port = {'[' * 5000}", "config-syntax", "mend the TOML"),
+        (
+            "[broker]",
+            "[update]\npayloads = 1\n[broker]",
+            "config-wrong-type",
+            "update.payloads must be a list of texts",
+        ),
+        ("[broker]", "[update]\npayloads = [1]\n[broker]", "config-wrong-type", "update.payloads must be a list"),
+        ("[broker]", "[update]\npayloads = ['']\n[broker]", "config-wrong-value", "update.payloads must be up to 32"),
+        *(
+            ("[broker]", f"[update]\npayloads = [{text}]\n[broker]", "config-wrong-value", "update.payloads must be")
+            for text in (
+                '"https://host"',
+                '"ftp://host/"',
+                '"https:///a/"',
+                '"https://user@host/"',
+                '"https://host/?a"',
+                '"https://host/\\u0000"',
+                '"https://host/ä"',
+                f'"https://host/{"a" * 2048}"',
+                ",".join(['"https://host/"'] * 33),
+            )
+        ),
+        ("[broker]", "[update]\nrepository = 'x'\n[broker]", "config-wrong-value", "update.repository must be an addr"),
+        ("[broker]", "[update]\nreboot_command = ''\n[broker]", "config-wrong-value", "update.reboot_command must be"),
         ('"MV-100"', '"\\ud800"', "config-syntax", "mend the TOML"),
     ],
 )
