@@ -142,6 +142,15 @@ class MqttTransport:
                 item.acknowledged.set_exception(_unacknowledged(item.topic))
         self._inbox.put_nowait(None)
 
+    def abort(self) -> None:
+        """Let go of the connection without a word, as when power goes; the broker publishes the will. Then `close`."""
+        self._closing = True
+        session, self._session = self._session, None
+        if session:
+            session.abort()
+        if self._task:
+            self._task.cancel()
+
     # --- connection --------------------------------------------------------------------------------------------------
 
     async def _keep_connected(self) -> None:
@@ -171,8 +180,9 @@ class MqttTransport:
         try:
             fault = await session.ended
         except asyncio.CancelledError:
-            self._session = None
-            await session.close()
+            if self._session:
+                self._session = None
+                await session.close()
             raise
         self._session = None
         self._outbox.extendleft(reversed(self._in_flight.values()))

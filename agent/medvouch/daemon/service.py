@@ -58,6 +58,11 @@ class Service:
         """Whether the session with the broker stands."""
         return self._transport.connected
 
+    @property
+    def transport(self) -> Transport:
+        """The session with the broker."""
+        return self._transport
+
     async def run(self, desk: CommandDesk) -> None:
         """Serve until cancelled, then publish what is queued and say goodbye."""
         await self._transport.start([topics.commands(self._device), topics.results(self._device)])

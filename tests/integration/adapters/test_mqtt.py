@@ -224,6 +224,19 @@ async def test_the_will_is_published_and_a_clean_close_drops_it(net: Net, connec
                 await inbox.until(lambda message: message.payload == b"offline")
 
 
+async def test_an_aborted_session_leaves_its_will_and_does_not_come_back(net: Net, connect: Connect) -> None:
+    topic = f"medvouch/v1/{DEVICE}/status/agent"
+    settings = net.settings(DEVICE, will=lambda: Message(topic, b"offline"), session_expiry_s=0, retry_max_s=0.1)
+    async with connect(net.settings("collector"), ALL) as (_, inbox), connect(settings) as (device, changes):
+        device.abort()
+        await inbox.until(lambda message: message.payload == b"offline")
+        with pytest.raises(NetworkFault, match="publish-unacknowledged"):
+            await device.publish(topic, b"after the end")
+        await asyncio.sleep(0.5)
+        assert not device.connected
+        assert [message.payload for message in changes.messages] == [b"connected"]
+
+
 async def test_nothing_is_lost_when_the_broker_is_killed(net: Net, connect: Connect) -> None:
     topic = f"medvouch/v1/{DEVICE}/event/n"
     async with (
