@@ -2,18 +2,21 @@
 
 `measure` says what a boot from a disk measures, without a TPM; `boot` extends exactly that and leaves the logs. The
 firmware measures whatever is on the disk truthfully and starts it: Secure Boot is measured, not enforced, so that a
-changed image boots and only its measurements tell.
+changed image boots and only its measurements tell. The boot record says which slot it boots; the device path that it
+measures is the same for both, and so is all that a release measures.
 """
 
 from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.adapters.slots import FileSlots
 from medvouch.attestation.replay import Logs, Measurement, boot_aggregate, reset_value
 from medvouch.formats import eventlog, ima, systemd, uefi
 from medvouch.formats.algorithms import HashAlg
@@ -22,13 +25,16 @@ from medvouch.formats.hashing import digest
 from medvouch.formats.systemd import Record
 from medvouch.ports import Tpm
 from medvouch_sim import uki
-from medvouch_sim.fixtures import BOOT_FILE, FIXTURES, device_path
+from medvouch_sim.fixtures import FIXTURES, device_path
+from medvouch_sim.images import MAX_IMAGE_BYTES, Image, build_image, read_image
 from medvouch_sim.swtpm import BANKS
 
 UKI_SECTIONS = (".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey")
 """What systemd-stub measures, in its order (UAPI group, Unified Kernel Image: canonical order)."""
 PHASES = ("enter-initrd", "leave-initrd", "sysinit", "ready")
 FIRST_BOOT_ID = "0" * 32
+SLOT_BYTES = 4 << 20
+"""The capacity of a slot."""
 
 _SECURE_BOOT_POLICY = {
     "SecureBoot": uefi.GLOBAL_VARIABLE,
@@ -48,32 +54,43 @@ _PHASE_INTERVAL_US = 1_000_000
 
 @dataclass(frozen=True)
 class Machine:
-    """A gateway's disk: esp/, nvram/*.var, firmware/, rootfs/ (the programs that run) and logs/ in `directory`."""
+    """A gateway's disk: slots/, nvram/*.var, firmware/ and logs/ in `directory`."""
 
     directory: Path
 
     @classmethod
     def create(cls, directory: Path, release: str = "1.0.0") -> Machine:
-        """A new disk as the maker delivers it, with that release installed."""
+        """A new disk as the maker delivers it: that release is in slot a, running and good."""
         machine = cls(directory)
-        for folder in (machine.nvram, machine.firmware, machine.logs, machine.boot_image.parent):
+        for folder in (machine.nvram, machine.firmware, machine.logs):
             folder.mkdir(parents=True)
         for path in (FIXTURES / "machine").iterdir():
             shutil.copy(path, machine.nvram if path.suffix == ".var" else machine.firmware)
-        machine.install(release)
+        FileSlots.create(machine.slots.directory, [build_image(release)], SLOT_BYTES)
         return machine
 
     def install(self, release: str) -> None:
-        """Replace image and programs by those of a release."""
-        source = FIXTURES / "releases" / release
-        shutil.copy(source / "medvouch.efi", self.boot_image)
-        shutil.rmtree(self.root, ignore_errors=True)
-        shutil.copytree(source / "rootfs", self.root)
+        """Replace what is in the running slot by a release."""
+        write_durably(self.running_image, build_image(release))
+
+    def alter_running_image(self, alter: Callable[[Image], Image]) -> None:
+        """Replace what is in the running slot by something made of it."""
+        write_durably(self.running_image, alter(self.image).encode())
 
     @property
-    def boot_image(self) -> Path:
-        """The unified kernel image that the firmware starts."""
-        return self.directory / "esp" / BOOT_FILE
+    def slots(self) -> FileSlots:
+        """The system slots and their boot record."""
+        return FileSlots(self.directory / "slots")
+
+    @property
+    def running_image(self) -> Path:
+        """The image file that this boot came from."""
+        return self.slots.path(self.slots.running())
+
+    @property
+    def image(self) -> Image:
+        """What is in it; raises InputError `image-*`, StorageFault where there is no such file."""
+        return read_image(read_bounded(self.running_image, MAX_IMAGE_BYTES))
 
     @property
     def nvram(self) -> Path:
@@ -84,11 +101,6 @@ class Machine:
     def firmware(self) -> Path:
         """Firmware volumes (*.bin) and firmware-version.txt."""
         return self.directory / "firmware"
-
-    @property
-    def root(self) -> Path:
-        """The root file system; all its files are run and so measured by IMA."""
-        return self.directory / "rootfs"
 
     @property
     def logs(self) -> Path:
@@ -141,21 +153,27 @@ class Measurements:
 
 
 def measure(machine: Machine, *, banks: tuple[HashAlg, ...] = BANKS, boot_id: str = FIRST_BOOT_ID) -> Measurements:
-    """What a boot from this disk measures; only the text of systemd's log depends on `boot_id` (32 hex digits).
+    """What a boot of the running slot measures; only the text of systemd's log depends on `boot_id` (32 hex digits).
 
-    Raises InputError `pe-*` for a boot image, and `uefi-*` for a db, that firmware could not read.
+    Raises InputError `image-*` for a slot, `pe-*` for a boot image in it, and `uefi-*` for a db, that could not be
+    booted; StorageFault where the slot cannot be read.
     """
+    image = machine.image
     log = _FirmwareLog(banks)
     _platform(log, machine)
-    _boot_option(log, machine)
-    _unified_kernel(log, dict(uki.sections(machine.boot_image.read_bytes())))
+    _boot_option(log, machine, image.uki)
+    _unified_kernel(log, dict(uki.sections(image.uki)))
     written = eventlog.parse(EventLog(SpecId(banks), tuple(log.events)).encode())
     records = tuple(_phases(banks, boot_id))
-    return Measurements(Logs(written, records, tuple(_files(machine, written))), banks)
+    return Measurements(Logs(written, records, tuple(_files(image, written))), banks)
 
 
 def boot(machine: Machine, tpm: Tpm, *, boot_id: str = FIRST_BOOT_ID) -> None:
-    """Measure this disk into a TPM that was just reset and has the banks BANKS; write the logs."""
+    """Measure the slot whose turn it is into a TPM that was just reset and has the banks BANKS; write the logs.
+
+    Raises as `measure` does where that slot does not boot; an armed attempt is spent then, and the default is next.
+    """
+    machine.slots.start_next()
     measurements = measure(machine, boot_id=boot_id)
     for step in measurements.steps:
         tpm.pcr_extend(step.pcr, step.digests)
@@ -205,7 +223,7 @@ def _platform(log: _FirmwareLog, machine: Machine) -> None:
         log.hashed(1, EventType.EV_EFI_VARIABLE_BOOT, uefi.Variable(uefi.GLOBAL_VARIABLE, name, value).encode(), value)
 
 
-def _boot_option(log: _FirmwareLog, machine: Machine) -> None:
+def _boot_option(log: _FirmwareLog, machine: Machine, image: bytes) -> None:
     """PCR 4, the separators of PCRs 0-6, and with Secure Boot on the authority of the image in PCR 7."""
     log.hashed(4, EventType.EV_EFI_ACTION, b"Calling EFI Application from Boot Option")
     for pcr in range(7):
@@ -214,7 +232,6 @@ def _boot_option(log: _FirmwareLog, machine: Machine) -> None:
         for owner, certificate in _first_signature(machine.variable("db")):
             authority = uefi.Variable(uefi.IMAGE_SECURITY_DATABASE, "db", owner.bytes_le + certificate)
             log.hashed(7, EventType.EV_EFI_VARIABLE_AUTHORITY, authority.encode())
-    image = machine.boot_image.read_bytes()
     loaded = uefi.ImageLoad(_IMAGE_ADDRESS, len(image), 0, device_path()).encode()
     hashes = {bank: uki.authenticode(image, bank) for bank in log.banks}
     log.digested(4, EventType.EV_EFI_BOOT_SERVICES_APPLICATION, loaded, hashes)
@@ -248,13 +265,13 @@ def _phases(banks: tuple[HashAlg, ...], boot_id: str) -> Iterator[Record]:
         yield Record(index, _digests(banks, phase.encode()), pcr=11, content=content)
 
 
-def _files(machine: Machine, log: EventLog) -> Iterator[ima.Entry]:
+def _files(image: Image, log: EventLog) -> Iterator[ima.Entry]:
     label = _AGGREGATE_BANK.label
     aggregate = boot_aggregate(log, label)
     if aggregate is None:
         raise ValueError(f"no {label} bank is measured")
     measured = {ima.BOOT_AGGREGATE: aggregate}
-    for path in sorted(path for path in machine.root.rglob("*") if path.is_file()):
-        measured[f"/{path.relative_to(machine.root).as_posix()}"] = digest(_AGGREGATE_BANK, path.read_bytes())
+    for path, contents in sorted(image.files.items()):
+        measured[f"/{path}"] = digest(_AGGREGATE_BANK, contents)
     for index, (name, value) in enumerate(measured.items()):
         yield ima.make(index, _IMA_PCR, "ima-ng", (label.encode() + b":\0" + value, name.encode() + b"\0"))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from medvouch.adapters.mqtt import MqttTransport
+from medvouch.adapters.slots import FileSlots
 from medvouch.adapters.tss import TssTpm
 from medvouch.cli import wiring
 from medvouch.cli.config import Config, load
 from medvouch.daemon.agent import Agent
+from medvouch.errors import InputError, MedvouchError, StorageFault
 from medvouch.formats.enrolment import device_id, ueid
 from medvouch.formats.manufacturing import ManifestEntry
 from medvouch.ports import Transport
@@ -22,6 +26,9 @@ from medvouch_sim.vendor import Order, TpmVendor, manufacture
 
 MODEL = "MV-100"
 HW_VERSION = "1.2"
+FIRST_RELEASE = "1.0.0"
+BOOT_ATTEMPTS = 3
+"""The firmware tries no slot again after so many starts in a row that led nowhere."""
 
 
 class Gateway:
@@ -32,8 +39,7 @@ class Gateway:
         self.site = site
         self.directory = directory
         self.tpm = SwTpm(directory / "tpm")
-        self.release = "1.0.0"
-        self.machine = firmware.Machine.create(directory / "disk", self.release)
+        self.machine = firmware.Machine.create(directory / "disk", FIRST_RELEASE)
         self.order = Order(f"SN-{name}", MODEL, HW_VERSION)
         self.entry = self._manufacture(vendor or site.vendor)
         self.device = device_id(ueid(self.entry.ek_hash))
@@ -49,9 +55,19 @@ class Gateway:
             return manufacture(self.tpm, self.order, vendor, site.maker, now=site.started_at, entropy=site.entropy)
 
     @property
+    def slots(self) -> FileSlots:
+        """Its system slots."""
+        return self.machine.slots
+
+    @property
+    def release(self) -> str:
+        """The version in the running slot."""
+        return self.machine.image.version
+
+    @property
     def state_dir(self) -> Path:
         """Where the agent keeps its state."""
-        return self.directory / "disk" / "state"
+        return self.machine.directory / "state"
 
     @property
     def client(self) -> Credential:
@@ -99,14 +115,34 @@ host = "{site.broker.host}"
 port = {site.broker.enrolment_port}
 certificate = "{self.bootstrap.certificate}"
 key = "{self.bootstrap.key}"
+
+[update]
+slots = "{self.slots.directory}"
+reboot_command = "true"
 ''',
             encoding="utf-8",
         )
         return load(self.config_path)
 
     def power_on(self) -> None:
-        """Power to the TPM, then the firmware boots what is on the disk."""
+        """Power to the TPM, then the firmware boots the slot whose turn it is; where that fails it resets the machine.
+
+        Raises StorageFault `no-bootable-slot` after BOOT_ATTEMPTS; the power is off again then.
+        """
         self.tpm.start()
+        for _ in range(BOOT_ATTEMPTS):
+            try:
+                self._boot_next_slot()
+                return
+            except (InputError, StorageFault) as error:
+                failure = error
+                self.tpm.power_cycle()
+        self.tpm.stop()
+        detail = f"{BOOT_ATTEMPTS} starts led nowhere, the last for {failure.code}: {failure.detail}"
+        remedy = "install the device anew"
+        raise StorageFault("no-bootable-slot", detail, place=self.name, remedy=remedy) from failure
+
+    def _boot_next_slot(self) -> None:
         with TssTpm(self.tpm.tcti()) as tpm:
             firmware.boot(self.machine, tpm)
 
@@ -145,8 +181,24 @@ key = "{self.bootstrap.key}"
         finally:
             await asyncio.to_thread(self.power_off)
 
+    async def cut_power(self) -> None:
+        """The mains fail: neither the broker nor the TPM hears a word, and the disk stays as it is at this instant.
+
+        The agent's tasks are taken down afterwards, since they share this process; what they still do is undone.
+        """
+        disk, kept = self.machine.directory, self.directory / "disk-at-the-cut"
+        shutil.copytree(disk, kept, ignore=shutil.ignore_patterns(".*.new"))
+        service = self.agent.service if self.agent else None
+        if service and isinstance(service.transport, MqttTransport):
+            service.transport.abort()
+        self.tpm.kill()
+        with contextlib.suppress(MedvouchError):
+            await self.stop_agent()
+        shutil.rmtree(disk)
+        kept.rename(disk)
+
     async def reboot(self) -> Agent:
-        """A whole cycle: a real TPM reset."""
+        """A whole cycle: a real TPM reset, and the slot whose turn it is."""
         await self.shut_down()
         return await self.boot()
 

@@ -21,7 +21,7 @@ def predict(model: str, release: str) -> ReferenceValues:
     """What a boot of this release on a machine of the maker's will measure."""
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine.create(Path(folder) / "disk", release)
-        command_line = dict(uki.sections(machine.boot_image.read_bytes()))[".cmdline"].decode()
+        command_line = dict(uki.sections(machine.image.uki))[".cmdline"].decode()
         return _reference(model, release, (command_line,), measure(machine))
 
 

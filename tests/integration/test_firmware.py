@@ -18,6 +18,7 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.tpm import PcrSelection
 from medvouch_sim import uki
 from medvouch_sim.firmware import Machine, boot, measure
+from medvouch_sim.images import Image
 from medvouch_sim.swtpm import BANKS, SwTpm
 
 SHA256 = HashAlg.SHA256
@@ -77,9 +78,9 @@ def test_tpm2_eventlog_reads_the_log_and_agrees(machine: Machine, tpm: TssTpm) -
 
 
 def test_a_changed_kernel_boots_truthfully(machine: Machine, tpm: TssTpm) -> None:
-    image = bytearray(machine.boot_image.read_bytes())
+    image = bytearray(machine.image.uki)
     image[image.index(dict(uki.sections(bytes(image)))[".linux"])] ^= 1
-    machine.boot_image.write_bytes(image)
+    machine.alter_running_image(lambda honest: Image(bytes(image), honest.files))
     boot(machine, tpm)
     events = replay(logs_of(machine), tpm.pcr_read(QUOTED)).events
     assert understand(events).applications[0].digests[SHA256] == uki.authenticode(bytes(image), SHA256)

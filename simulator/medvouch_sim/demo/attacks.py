@@ -82,15 +82,16 @@ async def edited_log(stage: Stage, gateway: Gateway) -> AsyncIterator[Provoke]:
 @asynccontextmanager
 async def _another_kernel(gateway: Gateway) -> AsyncIterator[None]:
     """Booted with one byte of .linux changed inside; with the original after."""
-    image = gateway.machine.boot_image
-    original = image.read_bytes()
-    at = original.index(dict(uki.sections(original))[".linux"])
+    machine = gateway.machine
+    original = machine.image
+    at = original.uki.index(dict(uki.sections(original.uki))[".linux"])
+    other = original.uki[:at] + bytes([original.uki[at] ^ 1]) + original.uki[at + 1 :]
     await gateway.shut_down()
-    image.write_bytes(original[:at] + bytes([original[at] ^ 1]) + original[at + 1 :])
+    machine.alter_running_image(lambda image: replace(image, uki=other))
     await gateway.boot()
     yield
     await gateway.shut_down()
-    image.write_bytes(original)
+    machine.alter_running_image(lambda _: original)
     await gateway.boot()
 
 

@@ -110,6 +110,13 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
         FileSlots.create(tmp_path / "file/slots", [], CAPACITY)
 
 
+def test_nothing_of_a_longer_image_stays(directory: Directory) -> None:
+    slots = directory.slots()
+    slots.write("b", pieces(NEW))
+    slots.write("b", [b"short"])
+    assert slots.path("b").read_bytes() == b"short"
+
+
 def test_it_is_read_past_the_cache(directory: Directory) -> None:
     slots = directory.slots()
     reading = slots.read("a", len(OLD))

@@ -6,13 +6,14 @@ import pytest
 
 from medvouch.attestation.replay import replay
 from medvouch.attestation.semantics import Boot, CommandLineSource, SecureBoot, understand
-from medvouch.errors import InputError
+from medvouch.errors import InputError, StorageFault
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import EventType
 from medvouch.formats.hashing import digest
 from medvouch_sim import uki
 from medvouch_sim.firmware import PHASES, Machine, Measurements, measure
 from medvouch_sim.fixtures import FIRMWARE_VERSION
+from medvouch_sim.images import Image, build_image
 
 SHA256 = HashAlg.SHA256
 
@@ -30,7 +31,7 @@ def flip(path: Path, offset: int) -> None:
 
 def read(machine: Machine) -> Boot:
     measured = measure(machine)
-    text = dict(uki.sections(machine.boot_image.read_bytes()))[".cmdline"].decode()
+    text = dict(uki.sections(machine.image.uki))[".cmdline"].decode()
     return understand(replay(measured.logs, measured.pcrs()).events, command_lines=[text])
 
 
@@ -41,7 +42,7 @@ def changed(before: Measurements, after: Measurements) -> set[int]:
 
 def test_a_boot_reads_as_what_it_was(machine: Machine) -> None:
     boot = read(machine)
-    image = machine.boot_image.read_bytes()
+    image = machine.image.uki
     sections = dict(uki.sections(image))
     assert boot.secure_boot is SecureBoot.ON
     assert [variable.name for variable in boot.variables] == ["SecureBoot", "PK", "KEK", "db", "dbx"]
@@ -72,11 +73,11 @@ def test_the_boot_id_stands_in_the_log_only(machine: Machine) -> None:
 
 def test_a_changed_kernel_boots_and_is_measured(machine: Machine) -> None:
     before = measure(machine)
-    image = machine.boot_image.read_bytes()
-    flip(machine.boot_image, image.index(dict(uki.sections(image))[".linux"]))
+    image = machine.running_image.read_bytes()
+    flip(machine.running_image, image.index(dict(uki.sections(machine.image.uki))[".linux"]))
     assert changed(before, measure(machine)) == {4, 10, 11}
     (application,) = read(machine).applications
-    assert application.digests[SHA256] == uki.authenticode(machine.boot_image.read_bytes(), SHA256)
+    assert application.digests[SHA256] == uki.authenticode(machine.image.uki, SHA256)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +86,18 @@ def test_a_changed_kernel_boots_and_is_measured(machine: Machine) -> None:
         ("firmware/firmware-volume-dxe.bin", {0, 10}),
         ("nvram/BootOrder.var", {1, 10}),
         ("nvram/SecureBoot.var", {7, 10}),
-        ("rootfs/usr/bin/medvouch", {10}),
     ],
 )
 def test_every_other_change_shows_in_its_pcr(machine: Machine, file: str, pcrs: set[int]) -> None:
     before = measure(machine)
     flip(machine.directory / file, 0)
     assert changed(before, measure(machine)) == pcrs
+
+
+def test_a_changed_program_shows_where_programs_are_measured(machine: Machine) -> None:
+    before = measure(machine)
+    machine.alter_running_image(lambda image: Image(image.uki, {**image.files, "usr/bin/medvouch": b"changed"}))
+    assert changed(before, measure(machine)) == {10}
 
 
 def test_secure_boot_off_has_no_authority(machine: Machine) -> None:
@@ -136,6 +142,23 @@ def test_ima_needs_its_bank(machine: Machine) -> None:
 
 
 def test_an_image_that_no_firmware_could_load(machine: Machine) -> None:
-    machine.boot_image.write_bytes(b"MZ")
+    machine.alter_running_image(lambda image: Image(b"MZ", image.files))
     with pytest.raises(InputError, match="pe-truncated"):
         measure(machine)
+
+
+def test_a_slot_without_an_image(machine: Machine) -> None:
+    machine.running_image.write_bytes(b"no image")
+    with pytest.raises(InputError, match="image-truncated"):
+        measure(machine)
+    machine.running_image.unlink()
+    with pytest.raises(StorageFault, match="file-missing"):
+        measure(machine)
+
+
+def test_both_slots_measure_the_same(machine: Machine) -> None:
+    in_a = measure(machine)
+    machine.slots.write("b", [build_image("1.0.0")])
+    machine.slots.activate("b")
+    assert machine.slots.start_next() == "b"
+    assert measure(machine) == in_a

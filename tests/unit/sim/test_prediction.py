@@ -19,6 +19,7 @@ from medvouch.formats.reference import ReferenceValues
 from medvouch_sim import firmware, uki
 from medvouch_sim.firmware import PHASES, Machine
 from medvouch_sim.fixtures import RELEASES
+from medvouch_sim.images import Image
 from medvouch_sim.prediction import predict, sign_reference
 
 MODEL = "model-of-a-test"
@@ -63,9 +64,9 @@ def test_a_phase_too_many_is_named(machine: Machine, monkeypatch: pytest.MonkeyP
 
 
 def test_a_modified_kernel_is_named(machine: Machine) -> None:
-    image = machine.boot_image.read_bytes()
-    kernel = dict(uki.sections(image))[".linux"]
-    machine.boot_image.write_bytes(image.replace(kernel, kernel[:-1] + bytes([kernel[-1] ^ 1])))
+    kernel = dict(uki.sections(machine.image.uki))[".linux"]
+    changed = machine.image.uki.replace(kernel, kernel[:-1] + bytes([kernel[-1] ^ 1]))
+    machine.alter_running_image(lambda image: Image(changed, image.files))
     error = _refusal(machine)
     assert error.place.startswith("PCR 4, uefi event ")
     assert "EV_EFI_BOOT_SERVICES_APPLICATION" in error.detail
@@ -74,7 +75,7 @@ def test_a_modified_kernel_is_named(machine: Machine) -> None:
 
 
 def test_a_changed_program_is_named(machine: Machine) -> None:
-    (machine.root / "usr/bin/medvouch").write_bytes(b"changed")
+    machine.alter_running_image(lambda image: Image(image.uki, {**image.files, "usr/bin/medvouch": b"changed"}))
     error = _refusal(machine)
     assert error.place.startswith("PCR 10, ima event ")
     assert "/usr/bin/medvouch" in error.detail
@@ -97,9 +98,9 @@ def test_signed_values_come_back() -> None:
 @pytest.mark.skipif(not SYSTEMD_MEASURE.exists(), reason="systemd-measure is not installed (Debian: systemd)")
 def test_systemd_measure_predicts_the_same(machine: Machine, tmp_path: Path) -> None:
     """Of the sections that systemd 252 knows, too."""
-    sections = dict(uki.sections(machine.boot_image.read_bytes()))
+    sections = dict(uki.sections(machine.image.uki))
     known = {name: sections[name] for name in (".linux", ".osrel", ".cmdline", ".initrd")}
-    machine.boot_image.write_bytes(uki.build(known))
+    machine.alter_running_image(lambda image: Image(uki.build(known), image.files))
     value = bytes(32)
     for event in _boot(machine).of(11):
         value = digest(HashAlg.SHA256, value + event.digests[HashAlg.SHA256])
