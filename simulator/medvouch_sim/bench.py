@@ -31,20 +31,18 @@ from medvouch.attestation.appraisal import Anchors, Expectation, appraise
 from medvouch.attestation.attester import AttestationKeys, Attester, Description
 from medvouch.attestation.evidence import UnverifiedEvidence
 from medvouch.attestation.policy import RELEASE_POLICY, STATIC_PCRS
-from medvouch.attestation.reference import verify_references
 from medvouch.cli import wiring
 from medvouch.cli.output import fail
-from medvouch.crypto.keys import SoftwareSigner, key_thumbprint
+from medvouch.crypto.keys import key_thumbprint
 from medvouch.daemon.standing import Standing
 from medvouch.errors import MedvouchError, NetworkFault
 from medvouch.messages import topics
 from medvouch_sim import bare, firmware
-from medvouch_sim.fixtures import private_key
 from medvouch_sim.gateway import MODEL, Gateway
 from medvouch_sim.installed import pss_kib, running_agent, tcp_tpm
 from medvouch_sim.observer import Heard, Observer
 from medvouch_sim.prediction import predict, sign_reference
-from medvouch_sim.site import APPRAISER, Site
+from medvouch_sim.site import APPRAISER, Site, release_signers
 from medvouch_sim.swtpm import SwTpm, SwTpmTcti
 
 RESPONSE, VERIFY, START, IDLE = NAMES = ("attest.response", "verify.evidence", "agent.start", "agent.idle_pss")
@@ -90,7 +88,7 @@ async def measure(names: Sequence[str], effort: Effort, say: Callable[[str], Non
     """The figures of these names, in the order of NAMES; nothing is left running or on the disk."""
     with tempfile.TemporaryDirectory(prefix="medvouch-bench-") as folder:
         say("a gateway is built and enrolled")
-        reference = sign_reference(predict(MODEL, "1.0.0"), SoftwareSigner(private_key("release")))
+        reference = sign_reference(predict(MODEL, "1.0.0"), *release_signers())
         site = Site(Path(folder) / "site", [reference])
         gateway = Gateway("bench", site, Path(folder) / "bench")
         site.manifest_entries.append(gateway.entry)
@@ -194,8 +192,7 @@ def _response(attester: Attester, tcti: _RecordingTcti, effort: Effort) -> Figur
 
 def _verify(attester: Attester, gateway: Gateway, effort: Effort) -> Figure:
     root = gateway.site.enrolment_ca.certificate
-    references = verify_references(gateway.site.references, [private_key("release").public_key()])
-    anchors = Anchors([root], references)
+    anchors = Anchors([root], gateway.site.verified_references())
     now, thumbprint = int(time.time()), _client_key(gateway)
     nonces = [os.urandom(NONCE_BYTES) for _ in range(effort.evidences)]
     cases = []

@@ -23,10 +23,12 @@ from medvouch_sim import uki
 
 FIXTURES = Path(__file__).resolve().parents[2] / "firmware_fixtures"
 RELEASES = ("1.0.0", "1.1.0")
+SECURITY_EPOCHS = {"1.0.0": 1, "1.1.0": 2}
+"""The security epoch that each release belongs to."""
 ROLES = (
     "tpm-vendor-root", "tpm-vendor-issuing", "other-vendor-root", "other-vendor-issuing", "maker-ca", "enrolment",
-    "enrolment-ca", "bootstrap-ca", "broker-ca", "appraiser", "commander", "release", "quality", "director", "owner",
-    "support", "manufacturer",
+    "enrolment-ca", "bootstrap-ca", "broker-ca", "appraiser", "commander", "release", "release-2", "release-3",
+    "quality", "director", "owner", "support", "manufacturer",
 )  # fmt: skip
 """Whose test keys there are: `keys/test-ROLE.pem`."""
 BOOT_FILE = "EFI/Linux/medvouch.efi"

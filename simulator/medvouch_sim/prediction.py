@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medvouch.attestation.replay import Measurement
-from medvouch.crypto.cose import sign1
+from medvouch.crypto.cose import sign
 from medvouch.crypto.keys import Signer
 from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
 from medvouch_sim import uki
 from medvouch_sim.firmware import Machine, Measurements, measure
+from medvouch_sim.fixtures import SECURITY_EPOCHS
 
 _MODES = {10: Mode.ALLOWED, 11: Mode.PREFIX}
 """IMA measures what runs, in any order; systemd's phases may not all have come yet. All else is exact."""
@@ -25,9 +26,9 @@ def predict(model: str, release: str) -> ReferenceValues:
         return _reference(model, release, (command_line,), measure(machine))
 
 
-def sign_reference(values: ReferenceValues, signer: Signer) -> bytes:
-    """As a verifier takes it: a COSE_Sign1 by the role `release`."""
-    return sign1(values.encode(), signer, content_type=CONTENT_TYPE)
+def sign_reference(values: ReferenceValues, *signers: Signer) -> bytes:
+    """As a verifier takes it: a COSE_Sign by as many of the role `release` as its threshold asks for."""
+    return sign(values.encode(), signers, content_type=CONTENT_TYPE)
 
 
 def _reference(model: str, release: str, command_lines: tuple[str, ...], measurements: Measurements) -> ReferenceValues:
@@ -36,6 +37,7 @@ def _reference(model: str, release: str, command_lines: tuple[str, ...], measure
     return ReferenceValues(
         model=model,
         release=release,
+        security_epoch=SECURITY_EPOCHS[release],
         command_lines=command_lines,
         pcrs=tuple(
             PcrReference(pcr, _MODES.get(pcr, Mode.EXACT), _events(step for step in steps if step.pcr == pcr))

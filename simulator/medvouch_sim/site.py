@@ -26,14 +26,14 @@ from medvouch.attestation.appraisal import Anchors
 from medvouch.attestation.enrolment import EnrolmentAuthority, EnrolmentTerms, EnrolmentTrust
 from medvouch.attestation.manifest import verify_manifest
 from medvouch.attestation.policy import RELEASE_POLICY
-from medvouch.attestation.reference import verify_references
+from medvouch.attestation.reference import VerifiedReference, verify_references
 from medvouch.collector.challenging import Judge
 from medvouch.collector.collector import Collector
 from medvouch.collector.registry import Registry
 from medvouch.crypto.ca import SERIAL_BYTES, CertificateAuthority, Validity, subject
 from medvouch.crypto.certificates import TLS_CLIENT, TLS_SERVER
 from medvouch.crypto.floor import approve
-from medvouch.crypto.keys import PublicKey, SoftwareSigner, spki
+from medvouch.crypto.keys import PublicKey, SoftwareSigner, load_spki, spki
 from medvouch.formats.manufacturing import ManifestEntry
 from medvouch.formats.trust import ROLES, Role, TrustDocument
 from medvouch_sim.broker import Broker, BrokerSettings
@@ -48,6 +48,16 @@ WATCHER = "watcher"
 OWNER = "St. Example Hospital"
 YEAR_S = 365 * 86_400
 CONNECT_S = 20.0
+
+
+ROLE_KEYS = {"release": (2, ("release", "release-2", "release-3"))}
+"""Threshold and test keys of a role that has several; any other has one, of its own name."""
+
+
+def release_signers() -> tuple[SoftwareSigner, ...]:
+    """As many of the role `release` as must sign."""
+    threshold, names = ROLE_KEYS["release"]
+    return tuple(_signer(name) for name in names[:threshold])
 
 
 def _signer(role: str) -> SoftwareSigner:
@@ -133,16 +143,19 @@ class Site:
     def trust(self) -> TrustDocument:
         """The trust document of this site's fleet."""
         until = self.started_at + YEAR_S
-        roles = {
-            role: Role((spki(private_key(role).public_key()),), 1, until, f"Test {role}")
-            for role in ROLES  # each has one test key, of its own name
-        }
+        roles = {role: self._role(role, until) for role in ROLES}
         certificates = {
             "tpm-vendor": (self.vendor.root.certificate,),
             "broker-ca": (self.broker_ca.certificate,),
             "enrolment-ca": (self.enrolment_ca.certificate,),
         }
         return TrustDocument(1, until, APPRAISER, roles, certificates, tuple(self.references))
+
+    @staticmethod
+    def _role(name: str, until: int) -> Role:
+        threshold, names = ROLE_KEYS.get(name, (1, (name,)))
+        keys = tuple(spki(private_key(each).public_key()) for each in names)
+        return Role(keys, threshold, until, f"Test {name}")
 
     def issue(self, authority: CertificateAuthority, name: str, key: PublicKey) -> bytes:
         """A TLS client certificate for a name, in PEM."""
@@ -209,7 +222,7 @@ class Site:
         return self.credential(self.enrolment_ca, name, self.directory / "credentials")
 
     def _collector(self, store: SqliteStore, transport: MqttTransport) -> Collector:
-        references = verify_references(self.references, [_signer("release").public_key])
+        references = self.verified_references()
         judge = Judge(
             name=APPRAISER,
             signer=_signer("appraiser"),
@@ -219,6 +232,11 @@ class Site:
         )
         registry = Registry(store)
         return Collector(judge, self._authority(registry), store, transport, SystemClock(), self.entropy)
+
+    def verified_references(self) -> tuple[VerifiedReference, ...]:
+        """The reference values, checked under the role `release` of the trust document."""
+        role = self.trust.roles["release"]
+        return verify_references(self.references, [load_spki(key) for key in role.keys], role.threshold)
 
     def _authority(self, registry: Registry) -> EnrolmentAuthority:
         manifest = self.maker.manifest(self.manifest_entries, self.started_at)

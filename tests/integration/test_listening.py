@@ -7,19 +7,17 @@ import json
 import shlex
 from pathlib import Path
 
-from medvouch.crypto.keys import SoftwareSigner
 from medvouch.messages import topics
 from medvouch_sim.demo.run import listen_command
-from medvouch_sim.fixtures import private_key
 from medvouch_sim.gateway import MODEL, Gateway
 from medvouch_sim.prediction import predict, sign_reference
-from medvouch_sim.site import Site
+from medvouch_sim.site import Site, release_signers
 
 SECONDS = 3
 
 
 async def test_mosquitto_sub_shows_readable_json(tmp_path: Path) -> None:
-    reference = sign_reference(predict(MODEL, "1.0.0"), SoftwareSigner(private_key("release")))
+    reference = sign_reference(predict(MODEL, "1.0.0"), *release_signers())
     site = Site(tmp_path / "site", [reference])
     gateway = Gateway("gw1", site, tmp_path / "gw1")
     site.manifest_entries.append(gateway.entry)

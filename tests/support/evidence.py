@@ -195,14 +195,18 @@ def anchors(*references: ReferenceValues) -> Anchors:
 def verified(*references: ReferenceValues) -> tuple[VerifiedReference, ...]:
     """Signed by the release key, and checked."""
     signer = SoftwareSigner(RELEASE)
-    messages = [cose.sign1(values.encode(), signer, content_type=CONTENT_TYPE) for values in references]
+    messages = [cose.sign(values.encode(), [signer], content_type=CONTENT_TYPE) for values in references]
     return verify_references(messages, [key("stranger").public_key(), RELEASE.public_key()])
 
 
 def reference(boot: BootBuilder, release: str = "1.0.0", modes: Mapping[int, Mode] = MODES) -> ReferenceValues:
     """What this boot measured, PCR by PCR."""
     return ReferenceValues(
-        model="gateway-1", release=release, command_lines=(COMMAND_LINE,), pcrs=tuple(_pcr_references(boot, modes))
+        model="gateway-1",
+        release=release,
+        security_epoch=1,
+        command_lines=(COMMAND_LINE,),
+        pcrs=tuple(_pcr_references(boot, modes)),
     )
 
 

@@ -22,7 +22,7 @@ from medvouch_sim.fixtures import private_key
 from medvouch_sim.gateway import MODEL, Gateway
 from medvouch_sim.observer import Heard, Observer
 from medvouch_sim.prediction import predict, sign_reference
-from medvouch_sim.site import WATCHER, Site
+from medvouch_sim.site import WATCHER, Site, release_signers
 
 Fields = Mapping[str, Any]
 HOSPITAL = "St. Example Hospital"
@@ -34,7 +34,7 @@ def signer(role: str) -> SoftwareSigner:
 
 @functools.cache
 def reference() -> bytes:
-    return sign_reference(predict(MODEL, "1.0.0"), signer("release"))
+    return sign_reference(predict(MODEL, "1.0.0"), *release_signers())
 
 
 async def eventually(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:

@@ -15,21 +15,27 @@ from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, Referen
 
 @dataclass(frozen=True)
 class VerifiedReference:
-    """Reference values that a trusted key signed; built by `verify_references` alone."""
+    """Reference values that enough trusted keys signed; built by `verify_references` alone."""
 
     values: ReferenceValues
 
 
-def verify_references(messages: Iterable[bytes], keys: Sequence[PublicKey]) -> tuple[VerifiedReference, ...]:
-    """Check signed reference values (COSE_Sign1) against the keys of the role `release`.
+def verify_references(
+    messages: Iterable[bytes], keys: Sequence[PublicKey], threshold: int = 1
+) -> tuple[VerifiedReference, ...]:
+    """Check signed reference values (COSE_Sign): `threshold` different keys of the role `release` signed each.
 
     Raises InputError, Refusal `reference-untrusted`.
     """
-    payloads = [
-        cose.verify1_by_any(message, keys, content_type=CONTENT_TYPE, otherwise=refusals.REFERENCE_UNTRUSTED)
-        for message in messages
-    ]
+    payloads = [_payload(message, keys, threshold) for message in messages]
     return tuple(VerifiedReference(ReferenceValues.parse(payload)) for payload in payloads)
+
+
+def _payload(message: bytes, keys: Sequence[PublicKey], threshold: int) -> bytes:
+    try:
+        return cose.verify(message, keys, threshold=threshold, content_type=CONTENT_TYPE).payload
+    except Refusal as cause:
+        raise Refusal(refusals.REFERENCE_UNTRUSTED, f"{cause.code}: {cause.detail}") from cause
 
 
 def match(events: VerifiedEvents, references: Sequence[VerifiedReference]) -> ReferenceValues:

@@ -298,7 +298,7 @@ SECURE_BOOT_OFF = RefusalKind(
 
 REFERENCE_UNTRUSTED = RefusalKind(
     "reference-untrusted",
-    "The reference values were not signed by a release key.",
+    "Fewer release keys signed the reference values than the role needs.",
     "get the release's reference values from its publisher",
 )
 REFERENCE_MISSING = RefusalKind(

@@ -18,6 +18,10 @@ AGENT_ROLES = ("appraiser", "commander", "enrolment", "owner")
 """Whom a device must know: who judges it, commands it, enrols it and owns it."""
 
 
+JOINT_ROLES = ("release", "quality")
+"""Whose messages carry several signatures, so that any threshold can be met."""
+
+
 def read_trust(path: Path) -> TrustDocument:
     """A trust document; ConfigFault `trust-unreadable` where there is none."""
     try:
@@ -31,18 +35,20 @@ def read_trust(path: Path) -> TrustDocument:
 
 
 def role_of(trust: TrustDocument, role: str) -> TrustedRole:
-    """A role of it; ConfigFault where nobody fills it, a key is not usable or one signature is not enough."""
+    """A role of it; ConfigFault where nobody fills it, a key is not usable, or one signature is not enough for a role
+    whose messages carry one.
+    """
     found = trust.roles.get(role)
     if found is None:
         raise _incomplete(f"the role {role!r} is not filled", f"name the keys of the role {role!r} in it")
-    if found.threshold != 1:
+    if found.threshold != 1 and role not in JOINT_ROLES:
         detail = f"the role {role!r} wants {found.threshold} signatures, and messages carry one"
         raise _incomplete(detail, "set its threshold to 1")
     try:
         keys = [load_spki(key) for key in found.keys]
     except InputError as error:
         raise _incomplete(f"the role {role!r} has an unusable key: {error.detail}", "replace that key in it") from error
-    return TrustedRole(role, keys, found.expires, trust.expires)
+    return TrustedRole(role, keys, found.expires, trust.expires, found.threshold)
 
 
 def keys_of(trust: TrustDocument, role: str) -> Sequence[PublicKey]:

@@ -13,7 +13,7 @@ from medvouch.attestation.reference import verify_references
 from medvouch.attestation.replay import ReplayRefusal, Status, Table
 from medvouch.attestation.results import verify_signed
 from medvouch.cli.output import aligned, moment
-from medvouch.cli.trusting import keys_at
+from medvouch.cli.trusting import keys_at, role_of
 from medvouch.crypto.keys import PublicKey
 from medvouch.errors import MedvouchError, Refusal
 from medvouch.formats.cose import TAG_SIGN1
@@ -32,7 +32,7 @@ def verify_file(data: bytes, trust: TrustDocument, *, nonce: bytes | None, devic
     expected = Expectation(appraiser=trust.appraiser, device=device, nonce=nonce)
     releases = keys_at(trust, "release", at)
     try:
-        references = verify_references(trust.references, releases)
+        references = verify_references(trust.references, releases, role_of(trust, "release").threshold)
         anchors = Anchors(trust.certificates["enrolment-ca"], references)
         appraisal = appraise(UnverifiedEvidence.parse(data), expected, anchors, RELEASE_POLICY, at)
     except MedvouchError as error:

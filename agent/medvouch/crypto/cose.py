@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -57,13 +57,42 @@ def sign1(
     protected: Header | None = None,
     unprotected: Header | None = None,
     external_aad: bytes = b"",
+    detached: bool = False,
 ) -> bytes:
-    """A tagged COSE_Sign1 over `payload`; algorithm and content type stand in the protected header."""
+    """A tagged COSE_Sign1 over `payload`; algorithm and content type stand in the protected header.
+
+    `detached`: the payload is signed and not put into the message.
+    """
     typed: Header = {} if content_type is None else {CONTENT_TYPE: content_type}
     header = cbor.encode({**(protected or {}), **typed, ALG: signer.alg})
-    unsigned = Sign1(header, unprotected or {}, payload, b"")
+    unsigned = Sign1(header, unprotected or {}, None if detached else payload, b"")
     signature = signer.sign(unsigned.to_be_signed(payload, external_aad))
-    return Sign1(header, unsigned.unprotected, payload, signature).encode()
+    return replace(unsigned, signature=signature).encode()
+
+
+def sign(
+    payload: bytes,
+    signers: Sequence[Signer],
+    *,
+    content_type: str | int | None = None,
+    protected: Header | None = None,
+    external_aad: bytes = b"",
+) -> bytes:
+    """A tagged COSE_Sign over `payload` by each of `signers`.
+
+    The content type stands in the protected header of the message, each algorithm in that of its signature.
+    """
+    if not signers:
+        raise ValueError("a message that nobody signs")
+    typed: Header = {} if content_type is None else {CONTENT_TYPE: content_type}
+    header = {**(protected or {}), **typed}
+    unsigned = Sign(cbor.encode(header) if header else b"", {}, payload, ())
+    blocks = []
+    for signer in signers:
+        block = SignatureBlock(cbor.encode({ALG: signer.alg}), {}, b"")
+        signature = signer.sign(unsigned.to_be_signed(block, payload, external_aad))
+        blocks.append(replace(block, signature=signature))
+    return replace(unsigned, signatures=tuple(blocks)).encode()
 
 
 def verify1(
@@ -74,17 +103,18 @@ def verify1(
     external_aad: bytes = b"",
     tagged: bool = True,
     algorithm: int | None = None,
+    detached: bytes | None = None,
 ) -> VerifiedSign1:
-    """Check a COSE_Sign1 with an attached payload under `key`.
+    """Check a COSE_Sign1 under `key`; its payload is inside, unless `detached` says what it is.
 
     `algorithm` is one that both sides agreed on beforehand: it stands in where the protected header names none, and
     contradicts one that names another (RFC 9052, 3.1).
 
     Raises InputError where it is malformed; Refusal `cose-signature-invalid`, `cose-algorithm`, `cose-critical-header`,
-    `cose-payload-detached`, `cose-content-type`.
+    `cose-payload-detached`, `cose-payload-attached`, `cose-content-type`.
     """
     message = Sign1.parse(data, tagged=tagged)
-    payload = _attached(message.payload)
+    payload = _attached(message.payload) if detached is None else _detached(message.payload, detached)
     _refuse_critical(message)
     chosen = _algorithm(message, algorithm)
     _verify(chosen, key, message.signature, message.to_be_signed(payload, external_aad))
@@ -153,6 +183,12 @@ def _attached(payload: bytes | None) -> bytes:
     if payload is None:
         raise Refusal(refusals.COSE_PAYLOAD_DETACHED, "there is no payload inside")
     return payload
+
+
+def _detached(inside: bytes | None, outside: bytes) -> bytes:
+    if inside is not None:
+        raise Refusal(refusals.COSE_PAYLOAD_ATTACHED, f"a payload of {len(inside)} bytes stands inside")
+    return outside
 
 
 def _algorithm(message: Sign1 | SignatureBlock, agreed: int | None) -> int:

@@ -26,6 +26,11 @@ COSE_PAYLOAD_DETACHED = RefusalKind(
     "The signed content is not inside the message.",
     "sign with the payload attached",
 )
+COSE_PAYLOAD_ATTACHED = RefusalKind(
+    "cose-payload-attached",
+    "A content stands inside the message where the one that is signed stands elsewhere: which holds is anyone's guess.",
+    "sign with the payload detached",
+)
 COSE_CONTENT_TYPE = RefusalKind(
     "cose-content-type",
     "The signed content is of another type than the one wanted: a signature made for one purpose, shown for another.",

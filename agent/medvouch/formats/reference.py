@@ -1,4 +1,4 @@
-"""Reference values: which events a release's boot may measure, PCR by PCR (RFC 9334; signed as a COSE_Sign1)."""
+"""Reference values: which events a release's boot may measure, PCR by PCR (RFC 9334; signed as a COSE_Sign)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ CONTENT_TYPE = "application/vnd.medvouch.reference+cbor"
 MAX_EVENTS = 4096
 """Events of one PCR; IMA's allow-list is the longest."""
 MAX_PCRS = 24
+MAX_SECURITY_EPOCH = 2**32 - 1
 
 
 class Mode(enum.StrEnum):
@@ -63,6 +64,7 @@ class PcrReference(Record):
 class ReferenceValues(Record):
     """What a boot of `release` on `model` measures; PCRs ascend, and one that is not named must stay unextended.
 
+    `security_epoch` is the release's: a floor that was raised above it forbids it (DESIGN §7).
     `command_lines`: texts that the events hash but the logs do not hold (semantics asks for them).
     """
 
@@ -70,6 +72,7 @@ class ReferenceValues(Record):
 
     model: Annotated[str, Text(64)]
     release: Annotated[str, Text(64)]
+    security_epoch: Annotated[int, Uint(MAX_SECURITY_EPOCH)]
     command_lines: Annotated[tuple[str, ...], Many(Text(4096), 8)]
     pcrs: Annotated[tuple[PcrReference, ...], Many(Nested(PcrReference), MAX_PCRS)]
 

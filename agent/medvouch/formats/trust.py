@@ -47,7 +47,7 @@ class Role(Record):
 
 @dataclass(frozen=True)
 class TrustDocument(Record):
-    """Some of ROLES, all of CERTIFICATES (DER), and references: COSE_Sign1 of reference values by the role `release`.
+    """Some of ROLES, all of CERTIFICATES (DER), and references: COSE_Sign of reference values by the role `release`.
 
     `appraiser` is the name that evidence is meant for (EAT audience); `expires` in seconds since 1970.
     """

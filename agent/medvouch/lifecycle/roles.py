@@ -13,12 +13,16 @@ from medvouch.lifecycle import refusals
 
 @dataclass(frozen=True)
 class TrustedRole:
-    """The keys of a role, and when it and the trust document that names it expire (s since 1970)."""
+    """The keys of a role, of which `threshold` must sign, and when it and the trust document that names it expire.
+
+    Times in seconds since 1970.
+    """
 
     name: str
     keys: Sequence[PublicKey]
     expires: int
     document_expires: int
+    threshold: int = 1
 
     def at(self, now: int) -> Sequence[PublicKey]:
         """The keys that may sign at `now`; Refusal `trust-expired`, `role-expired` where none may any more."""

@@ -16,7 +16,6 @@ from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.endorsements import read_certificate, read_ek_chain
 from medvouch.attestation.provisioning import EK_CERTIFICATE_INDEX
 from medvouch.crypto.certificates import EK
-from medvouch.crypto.keys import SoftwareSigner
 from medvouch.crypto.x509 import verify_chain
 from medvouch.errors import MissingPart
 from medvouch.formats.algorithms import HashAlg
@@ -26,11 +25,10 @@ from medvouch_sim.demo.attacks import ENROLMENT_ATTACKS, SERVICE_ATTACKS, carry_
 from medvouch_sim.demo.narrator import Narrator
 from medvouch_sim.demo.stage import Stage
 from medvouch_sim.demo.verdicts import write_verdicts
-from medvouch_sim.fixtures import private_key
 from medvouch_sim.gateway import MODEL, Gateway
 from medvouch_sim.observer import Heard
 from medvouch_sim.prediction import predict, sign_reference
-from medvouch_sim.site import OWNER, WATCHER, Site
+from medvouch_sim.site import OWNER, WATCHER, Site, release_signers
 
 GATEWAYS = ("gw1", "gw2", "gw3")
 STEPS = (
@@ -57,7 +55,7 @@ async def run_demo(out: Path, console: Console) -> int:
     await asyncio.to_thread(_empty, out)
     total = len(GATEWAYS) * len(STEPS) + len(ENROLMENT_ATTACKS) + len(SERVICE_ATTACKS)
     narrator = Narrator(console, total)
-    reference = sign_reference(predict(MODEL, "1.0.0"), SoftwareSigner(private_key("release")))
+    reference = sign_reference(predict(MODEL, "1.0.0"), *release_signers())
     site = Site(out / "site", [reference])
     narrator.chapter("Three gateways are built, and three that no good will come of")
     gateways, rogues = _build(site, out)

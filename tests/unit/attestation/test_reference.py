@@ -162,7 +162,7 @@ def test_long_lists_are_held_against_long_lists() -> None:
     entry = ima.make(0, 10, "ima-ng", (b"sha256:\0" + bytes(32), b"/file\0"))
     last = wanted[-1].digests["sha256"]
     found = VerifiedEvents(tuple(VerifiedEvent("ima", 10, {SHA256: last}, entry) for _ in range(30_000)))
-    values = ReferenceValues("gateway-1", "1.0.0", (), (PcrReference(10, Mode.ALLOWED, wanted),))
+    values = ReferenceValues("gateway-1", "1.0.0", 1, (), (PcrReference(10, Mode.ALLOWED, wanted),))
     references = verified(values)
     start = time.process_time()
     assert match(found, references) == values
@@ -172,9 +172,9 @@ def test_long_lists_are_held_against_long_lists() -> None:
 def test_references_are_signed_by_a_release_key() -> None:
     values = reference(full_boot())
     keys = [RELEASE.public_key()]
-    good = cose.sign1(values.encode(), SoftwareSigner(RELEASE), content_type=CONTENT_TYPE)
-    forged = cose.sign1(values.encode(), SoftwareSigner(key("stranger")), content_type=CONTENT_TYPE)
-    other = cose.sign1(values.encode(), SoftwareSigner(RELEASE), content_type="application/cbor")
+    good = cose.sign(values.encode(), [SoftwareSigner(RELEASE)], content_type=CONTENT_TYPE)
+    forged = cose.sign(values.encode(), [SoftwareSigner(key("stranger"))], content_type=CONTENT_TYPE)
+    other = cose.sign(values.encode(), [SoftwareSigner(RELEASE)], content_type="application/cbor")
     assert [each.values for each in verify_references([good, good], keys)] == [values, values]
     assert verify_references([], keys) == ()
     for messages in ([forged], [good, forged], [other]):
@@ -182,3 +182,17 @@ def test_references_are_signed_by_a_release_key() -> None:
     assert_refused(refusals.REFERENCE_UNTRUSTED, verify_references, [good], [])
     with pytest.raises(InputError):
         verify_references([b"no message"], keys)
+
+
+def test_as_many_release_keys_as_the_role_asks_for() -> None:
+    values = reference(full_boot())
+    signers = [SoftwareSigner(key(f"release {number}")) for number in range(3)]
+    keys = [signer.public_key for signer in signers]
+
+    def signed(*by: SoftwareSigner) -> bytes:
+        return cose.sign(values.encode(), by, content_type=CONTENT_TYPE)
+
+    assert [each.values for each in verify_references([signed(*signers[1:])], keys, 2)] == [values]
+    one = signers[0]
+    for message in (signed(one), signed(one, one), signed(one, SoftwareSigner(key("stranger")))):
+        assert_refused(refusals.REFERENCE_UNTRUSTED, verify_references, [message], keys, 2)

@@ -15,6 +15,7 @@ from medvouch.formats.ear import Tier
 from medvouch_sim.fixtures import private_key
 from medvouch_sim.site import Site
 from support.cli import Caller
+from support.sites import reference
 
 DEVICE = "0123456789abcdef" * 2
 NONCE = bytes(range(16))
@@ -104,15 +105,27 @@ def test_a_role_serves_until_it_expires(medvouch: Caller, site: Site, file: Path
     assert medvouch("verify", file, "--trust", site.trust_path, "--at", "2026-01-01").code == (role == "release")
 
 
-@pytest.mark.parametrize("role", ["appraiser", "release"])
-def test_a_role_of_which_several_must_sign(medvouch: Caller, site: Site, file: Path, role: str) -> None:
-    file.write_bytes(result(affirming=True) if role == "appraiser" else b"evidence")
-    entry = site.trust.roles[role]
+def test_a_role_whose_messages_carry_one_signature_cannot_ask_for_two(medvouch: Caller, site: Site, file: Path) -> None:
+    file.write_bytes(result(affirming=True))
+    entry = site.trust.roles["appraiser"]
     both = dataclasses.replace(entry, keys=(*entry.keys, *site.trust.roles["commander"].keys), threshold=2)
-    site.trust_path.write_bytes(dataclasses.replace(site.trust, roles={**site.trust.roles, role: both}).encode())
+    site.trust_path.write_bytes(dataclasses.replace(site.trust, roles={**site.trust.roles, "appraiser": both}).encode())
     called = medvouch("verify", file, "--trust", site.trust_path)
     assert called.code == 3
-    assert f"the role '{role}' wants 2 signatures, and messages carry one" in called.err
+    assert "the role 'appraiser' wants 2 signatures, and messages carry one" in called.err
+
+
+def test_reference_values_need_as_many_release_keys_as_the_role_says(medvouch: Caller, site: Site, file: Path) -> None:
+    file.write_bytes(b"evidence")
+    release = site.trust.roles["release"]
+    assert (len(release.keys), release.threshold) == (3, 2)
+    for threshold, code in ((2, "cbor-trailing"), (3, "reference-untrusted")):
+        roles = {**site.trust.roles, "release": dataclasses.replace(release, threshold=threshold)}
+        trust = dataclasses.replace(site.trust, roles=roles, references=(reference(),))
+        site.trust_path.write_bytes(trust.encode())
+        called = medvouch("verify", file, "--trust", site.trust_path, "--json")
+        assert (called.code, called.json["code"]) == (1, code)
+    assert called.json["detail"] == "cose-too-few-signatures: 2 of 3 keys signed, 3 must"
 
 
 @pytest.mark.parametrize("role", ["appraiser", "release"])

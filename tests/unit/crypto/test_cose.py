@@ -243,3 +243,28 @@ def test_what_holds_for_the_whole_message(data: bytes, kind: RefusalKind) -> Non
     with pytest.raises(Refusal) as caught:
         cose.verify(data, [ALICE.public_key], content_type="a/b")
     assert caught.value.kind is kind
+
+
+def test_a_payload_that_stands_elsewhere() -> None:
+    data = cose.sign1(b"elsewhere", ALICE, content_type="text/x", detached=True)
+    assert Sign1.parse(data).payload is None
+    verified = cose.verify1(data, ALICE.public_key, content_type="text/x", detached=b"elsewhere")
+    assert verified.payload == b"elsewhere"
+    refused(refusals.COSE_SIGNATURE_INVALID, data, ALICE.public_key, detached=b"elsewhere!")
+    refused(refusals.COSE_PAYLOAD_DETACHED, data, ALICE.public_key)
+
+
+def test_a_payload_inside_where_another_is_meant() -> None:
+    data = cose.sign1(b"payload", ALICE)
+    refused(refusals.COSE_PAYLOAD_ATTACHED, data, ALICE.public_key, detached=b"payload")
+
+
+def test_several_sign() -> None:
+    data = cose.sign(b"payload", [ALICE, P384], content_type="text/x", protected={15: {1: "us"}}, external_aad=b"x")
+    keys = [P384.public_key, BOB.public_key, ALICE.public_key]
+    verified = cose.verify(data, keys, threshold=2, content_type="text/x", external_aad=b"x")
+    assert verified == cose.VerifiedSign(b"payload", {3: "text/x", 15: {1: "us"}}, {}, (keys[0], keys[2]))
+    assert [block.protected for block in Sign.parse(data).signatures] == [{1: -7}, {1: -35}]
+    assert Sign.parse(cose.sign(b"payload", [ALICE])).protected_bytes == b""
+    with pytest.raises(ValueError, match="nobody"):
+        cose.sign(b"payload", [])

@@ -23,6 +23,7 @@ EVENT = ReferenceEvent("the kernel", {"sha256": bytes(32), "sha384": bytes(48)})
 VALUES = ReferenceValues(
     model="gateway-1",
     release="1.0.0",
+    security_epoch=7,
     command_lines=("console=ttyS0", "quiet"),
     pcrs=(
         PcrReference(4, Mode.EXACT, (EVENT, replace(EVENT, description="another"))),
@@ -41,6 +42,7 @@ def test_as_written() -> None:
     assert cbor.decode(replace(VALUES, pcrs=VALUES.pcrs[:1]).encode()) == {
         "model": "gateway-1",
         "release": "1.0.0",
+        "security_epoch": 7,
         "command_lines": ["console=ttyS0", "quiet"],
         "pcrs": [
             {

@@ -27,6 +27,11 @@ def test_a_role_serves_until_it_or_its_document_expires(expires: int, document_e
     assert_refused(kind, role.at, NOW)
 
 
+def test_one_signature_is_enough_unless_the_role_asks_for_more() -> None:
+    assert TrustedRole("commander", KEYS, NOW, NOW).threshold == 1
+    assert TrustedRole("release", KEYS, NOW, NOW, 2).threshold == 2
+
+
 def test_it_is_said_since_when() -> None:
     refusal = assert_refused(refusals.ROLE_EXPIRED, TrustedRole("owner", KEYS, NOW, NOW + 2).at, NOW + 1)
     assert refusal.detail == "the role 'owner' expired on 2027-01-15 08:00:00 UTC"
