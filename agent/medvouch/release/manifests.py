@@ -1,0 +1,120 @@
+"""Authoring of SUIT manifests: one image for a slot, what travels with it, and signatures by several parties."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from medvouch.crypto.cose import sign1
+from medvouch.crypto.keys import Signer, spki
+from medvouch.errors import InputError, Refusal
+from medvouch.formats.suit import Envelope, wrapped_digest
+from medvouch.formats.suit_commands import Code, Command, Parameters
+from medvouch.formats.suit_manifest import MAX_VERSION_PARTS, Common, Manifest, Member
+from medvouch.update import refusals
+from medvouch.update.payload import Payload
+from medvouch.update.processor import EPOCH_LABEL, DeviceClass
+from medvouch.update.verification import signer_of
+
+_VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8}))*")
+_ON_FAILURE, _ALWAYS = 2, 15
+"""Reporting policies, as the draft's examples have them for directives and conditions."""
+
+
+def build_manifest(
+    *,
+    sequence: int,
+    version: str,
+    security_epoch: int,
+    device: DeviceClass,
+    image: Payload,
+    contents: Mapping[str, bytes],
+) -> bytes:
+    """An encoded manifest that fetches `image` and takes `contents` (by component) out of the envelope.
+
+    Vendor and class are checked first, for all components; then all is fetched and held against digest and size, again
+    before it is started, and the image's component is started. Raises InputError `version-malformed`.
+    """
+    payloads = [image, *(_content(component, data) for component, data in contents.items())]
+    everything = Command(Code.SET_COMPONENT_INDEX, True)
+    identity = Parameters(device.vendor_id, device.class_id, private={EPOCH_LABEL: security_epoch})
+    conditions = (Command(Code.VENDOR_IDENTIFIER, _ALWAYS), Command(Code.CLASS_IDENTIFIER, _ALWAYS))
+    shared = [everything, Command(Code.OVERRIDE_PARAMETERS, identity), *conditions]
+    fetching: list[Command] = []
+    for index, payload in enumerate(payloads):
+        select = Command(Code.SET_COMPONENT_INDEX, index)
+        shared += [select, _override(image_digest=payload.digest, image_size=payload.size)]
+        fetching += [select, _override(uri=payload.uri)]
+        fetching += [Command(Code.FETCH, _ON_FAILURE), Command(Code.IMAGE_MATCH, _ALWAYS)]
+    sequences = {
+        Member.PAYLOAD_FETCH: tuple(fetching),
+        Member.VALIDATE: (everything, Command(Code.IMAGE_MATCH, _ALWAYS)),
+        Member.INVOKE: (Command(Code.SET_COMPONENT_INDEX, 0), Command(Code.INVOKE, _ON_FAILURE)),
+    }
+    components = tuple((payload.component.encode(),) for payload in payloads)
+    return Manifest(sequence, Common(components, tuple(shared)), sequences, version=parse_version(version)).encode()
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """The numbers of a version like 1.10.0; InputError `version-malformed` where it is none."""
+    if not _VERSION.fullmatch(text) or text.count(".") >= MAX_VERSION_PARTS:
+        raise InputError("version-malformed", f"{text[:40]!r} is no version like 1.10.0")
+    return tuple(map(int, text.split(".")))
+
+
+def integrated(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Contents by component as the envelope has them: by the name that the manifest fetches them under."""
+    return {_integrated_name(component): data for component, data in contents.items()}
+
+
+def build_envelope(manifest: bytes, payloads: Mapping[str, bytes]) -> bytes:
+    """An envelope that nobody has signed yet; `payloads` are the integrated ones, by `#name`."""
+    return Envelope(wrapped_digest(manifest), (), manifest, {}, payloads).encode()
+
+
+def sign_envelope(
+    manifest: bytes,
+    release_signers: Sequence[Signer],
+    quality_signers: Sequence[Signer],
+    payloads: Mapping[str, bytes],
+) -> bytes:
+    """An envelope with the signatures of both roles; which key is of which role, the trust document says."""
+    envelope = build_envelope(manifest, payloads)
+    for signer in (*release_signers, *quality_signers):
+        envelope = add_signature(envelope, signer)
+    return envelope
+
+
+def add_signature(envelope: bytes, signer: Signer) -> bytes:
+    """The envelope with one more signature.
+
+    Raises InputError; Refusal `manifest-digest-mismatch` where the manifest is not the one that others signed,
+    `manifest-key-repeated` where this key did already.
+    """
+    parsed = Envelope.parse(envelope)
+    if wrapped_digest(parsed.manifest) != parsed.digest:
+        raise Refusal(refusals.MANIFEST_DIGEST_MISMATCH, f"the envelope says {parsed.digest.hex()}")
+    Manifest.parse(parsed.manifest)
+    if _has_signed(parsed.signatures, parsed.signed, signer):
+        raise Refusal(refusals.MANIFEST_KEY_REPEATED, "this key has signed the envelope before")
+    signature = sign1(parsed.signed, signer, detached=True)
+    signed = Envelope(parsed.digest, (*parsed.signatures, signature), parsed.manifest, parsed.members, parsed.payloads)
+    return Envelope.parse(signed.encode()).encode()
+
+
+def _has_signed(blocks: Iterable[bytes], signed: bytes, signer: Signer) -> bool:
+    key = {spki(signer.public_key): signer.public_key}
+    return any(signer_of(block, signed, key) for block in blocks)
+
+
+def _override(**parameters: bytes | int | str) -> Command:
+    return Command(Code.OVERRIDE_PARAMETERS, Parameters(**parameters))  # type: ignore[arg-type]  # names are its own
+
+
+def _content(component: str, data: bytes) -> Payload:
+    return Payload(component, _integrated_name(component), hashlib.sha256(data).digest(), len(data))
+
+
+def _integrated_name(component: str) -> str:
+    return f"#{component}"

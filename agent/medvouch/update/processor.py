@@ -1,0 +1,276 @@
+"""A SUIT manifest run as far as a plan: what to fetch, how long it is and its digest; nothing is fetched here.
+
+Understood are the commands that install whole images and start them (draft-ietf-suit-manifest, 6): set-component-index,
+override-parameters, the conditions vendor-identifier, class-identifier and image-match, fetch and, in the invoke
+sequence, invoke. A manifest with any other command is refused as a whole. Sequences run in the order of the draft,
+payload-fetch, candidate-verification, install, validate, invoke; each begins with the shared sequence and with no
+parameters set, so it depends on nothing but the shared one.
+
+An image-match holds once the payload that was fetched for its component is the signed one, which whoever carries out
+the plan has to see to (`payload.checked`); for integrated payloads it is seen to here.
+
+The version is the manifest's suit-set-version (draft-ietf-suit-update-management), numbers joined by dots. The security
+epoch is a parameter of a private label, EPOCH_LABEL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from medvouch.errors import InputError, Refusal
+from medvouch.formats.reference import MAX_SECURITY_EPOCH
+from medvouch.formats.suit_commands import Argument, Code, Command, Parameters
+from medvouch.formats.suit_manifest import Member, component_name
+from medvouch.update import refusals
+from medvouch.update.payload import Payload
+from medvouch.update.verification import VerifiedEnvelope
+
+EPOCH_LABEL = -75020
+"""suit-parameter-custom of ours: the security epoch that the release belongs to, 0 to 2^32 - 1 (DESIGN §7)."""
+MAX_STEPS = 1024
+"""Commands run in all, each counted once for every component it acts on."""
+
+SLOT = "slot"
+"""The component that the image of the whole system goes to: the inactive slot."""
+REFERENCE = "reference"
+"""The component that holds the release's signed reference values."""
+
+_ORDER = (Member.PAYLOAD_FETCH, Member.CANDIDATE_VERIFICATION, Member.INSTALL, Member.VALIDATE, Member.INVOKE)
+_WHERE = {
+    Code.FETCH: frozenset({Member.PAYLOAD_FETCH, Member.INSTALL}),
+    Code.INVOKE: frozenset({Member.INVOKE}),
+}
+"""The sequences that a directive may stand in."""
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class DeviceClass:
+    """What a device is, as UUIDs of 16 bytes."""
+
+    vendor_id: bytes
+    class_id: bytes
+
+    @classmethod
+    def named(cls, vendor_domain: str, class_text: str) -> DeviceClass:
+        """Of a vendor's domain and its own words for the class."""
+        vendor = vendor_id(vendor_domain)
+        return cls(vendor, class_id(vendor, class_text))
+
+
+def vendor_id(domain: str) -> bytes:
+    """UUIDv5 of the vendor's domain name in the DNS namespace (draft-ietf-suit-manifest, 8.4.8.2)."""
+    return uuid.uuid5(uuid.NAMESPACE_DNS, domain).bytes
+
+
+def class_id(vendor: bytes, text: str) -> bytes:
+    """UUIDv5 of the vendor's words for the class in the namespace of its vendor id (8.4.8.2)."""
+    return uuid.uuid5(uuid.UUID(bytes=vendor), text).bytes
+
+
+@dataclass(frozen=True)
+class InstallPlan:
+    """What a manifest comes to on this device: payloads to fetch, and contents that came along, by component."""
+
+    sequence: int
+    version: str
+    security_epoch: int
+    payloads: tuple[Payload, ...]
+    contents: Mapping[str, bytes]
+
+
+def plan(envelope: VerifiedEnvelope, device: DeviceClass) -> InstallPlan:
+    """Run the manifest for this device.
+
+    Raises Refusal `manifest-other-vendor`, `manifest-other-class`, `manifest-command-unsupported`,
+    `manifest-incomplete`, `manifest-member-mismatch`; InputError `suit-limit` for more than MAX_STEPS.
+    """
+    processor = _Processor(envelope, device)
+    _check_members(envelope)
+    for member in _ORDER:
+        if commands := envelope.sequences.get(member):
+            processor.run(member, (*envelope.manifest.common.shared, *commands))
+    return processor.result()
+
+
+def _check_members(envelope: VerifiedEnvelope) -> None:
+    for member in envelope.sequences:
+        if member not in _ORDER:
+            raise Refusal(
+                refusals.MANIFEST_COMMAND_UNSUPPORTED, "a sequence of a kind that is not run", place=_at(member)
+            )
+    for member in envelope.manifest.severed:
+        if member is not Member.TEXT and member not in envelope.sequences:
+            raise _incomplete("the sequence was severed and did not come along", _at(member))
+
+
+@dataclass
+class _Run:
+    """State of one sequence while it runs."""
+
+    member: Member
+    parameters: list[Parameters]
+    selected: tuple[int, ...] = (0,)
+    place: str = ""
+    compatible: set[Code] = field(default_factory=set)
+    """The conditions that have held so far, of those that say for which devices this is."""
+
+
+class _Processor:
+    def __init__(self, envelope: VerifiedEnvelope, device: DeviceClass) -> None:
+        self._envelope, self._device = envelope, device
+        self._components = envelope.manifest.common.components
+        self._steps = 0
+        self._epochs: set[int] = set()
+        self._fetched: dict[int, Payload] = {}
+        self._matched: set[int] = set()
+
+    def run(self, member: Member, commands: tuple[Command, ...]) -> None:
+        if not self._components:
+            raise _incomplete("there are no components", "common")
+        run = _Run(member, [Parameters()] * len(self._components))
+        for number, command in enumerate(commands):
+            run.place = f"{_at(member)}, command {number}"
+            handler = _HANDLERS.get(command.code)
+            if handler is None or member not in _WHERE.get(Code(command.code), _ORDER):
+                raise _unsupported(f"command {command.code} is not for this place", run)
+            handler(self, run, command.argument)
+
+    def result(self) -> InstallPlan:
+        contents = {each.component: self._content(each) for each in self._fetched.values() if each.uri.startswith("#")}
+        payloads = tuple(each for each in self._fetched.values() if not each.uri.startswith("#"))
+        if not payloads:
+            raise _incomplete("no payload is fetched", "manifest")
+        for index in self._fetched.keys() - self._matched:
+            raise _incomplete(
+                "nothing holds what is fetched against its digest", component_name(self._components[index])
+            )
+        if len(self._epochs) != 1:
+            raise _incomplete(f"security epochs {sorted(self._epochs)} where one is needed", "manifest")
+        sequence = self._envelope.manifest.sequence_number
+        return InstallPlan(sequence, self._version(), self._epochs.pop(), payloads, contents)
+
+    def _version(self) -> str:
+        numbers = self._envelope.manifest.version
+        if numbers is None or min(numbers) < 0:
+            raise _incomplete("the manifest has no version of plain numbers", "set version")
+        return ".".join(map(str, numbers))
+
+    def _content(self, wanted: Payload) -> bytes:
+        content = self._envelope.payloads.get(wanted.uri)
+        if content is None:
+            raise _incomplete(f"the payload {wanted.uri} did not come along", wanted.component)
+        if len(content) != wanted.size or hashlib.sha256(content).digest() != wanted.digest:
+            detail = f"the payload {wanted.uri} is not the one that was signed"
+            raise Refusal(refusals.MANIFEST_MEMBER_MISMATCH, detail, place=wanted.component)
+        return content
+
+    def _each(self, run: _Run) -> Iterator[tuple[int, Parameters]]:
+        """The selected components with their parameters; each counts as a step."""
+        for index in run.selected:
+            self._steps += 1
+            if self._steps > MAX_STEPS:
+                raise InputError("suit-limit", f"more than {MAX_STEPS} steps", place=run.place)
+            yield index, run.parameters[index]
+
+    def _select(self, run: _Run, argument: Argument) -> None:
+        everything = tuple(range(len(self._components)))
+        if argument is True:
+            run.selected = everything
+        else:
+            run.selected = argument if isinstance(argument, tuple) else (argument,)  # type: ignore[assignment]
+        if not set(run.selected) <= set(everything):
+            raise _incomplete(f"component {max(run.selected)} of {len(everything)}", run.place)
+
+    def _override(self, run: _Run, argument: Argument) -> None:
+        assert isinstance(argument, Parameters)
+        for label, value in argument.private.items():
+            if label != EPOCH_LABEL or not _is_epoch(value):
+                raise _unsupported(f"the private parameter {label}", run)
+            self._epochs.add(int(value))
+        for index, parameters in self._each(run):
+            run.parameters[index] = parameters.overridden(argument)
+
+    def _vendor(self, run: _Run, _: Argument) -> None:
+        for _index, parameters in self._each(run):
+            if _given(parameters.vendor_id, "vendor identifier", run) != self._device.vendor_id:
+                detail = f"{_uuid(parameters.vendor_id)} where this device is {_uuid(self._device.vendor_id)}"
+                raise Refusal(refusals.MANIFEST_OTHER_VENDOR, detail, place=run.place)
+        run.compatible.add(Code.VENDOR_IDENTIFIER)
+
+    def _class(self, run: _Run, _: Argument) -> None:
+        for _index, parameters in self._each(run):
+            if _given(parameters.class_id, "class identifier", run) != self._device.class_id:
+                detail = f"{_uuid(parameters.class_id)} where this device is {_uuid(self._device.class_id)}"
+                raise Refusal(refusals.MANIFEST_OTHER_CLASS, detail, place=run.place)
+        run.compatible.add(Code.CLASS_IDENTIFIER)
+
+    def _fetch(self, run: _Run, _: Argument) -> None:
+        if len(run.compatible) < 2:
+            raise _incomplete("vendor and class are not checked before the fetch", run.place)
+        for index, parameters in self._each(run):
+            if index in self._fetched:
+                raise _unsupported("a second fetch for one component", run)
+            if parameters.fetch_arguments is not None:
+                raise _unsupported("fetch arguments", run)
+            self._fetched[index] = Payload(
+                component_name(self._components[index]),
+                _given(parameters.uri, "uri", run),
+                _given(parameters.image_digest, "image digest", run),
+                _given(parameters.image_size, "image size", run),
+            )
+
+    def _match(self, run: _Run, _: Argument) -> None:
+        for index, parameters in self._each(run):
+            if index not in self._fetched:
+                raise _unsupported("an image-match of what is not fetched", run)
+            if _given(parameters.image_digest, "image digest", run) != self._fetched[index].digest:
+                raise _incomplete("another digest than the one it is fetched by", run.place)
+            self._matched.add(index)
+
+    def _invoke(self, run: _Run, _: Argument) -> None:
+        """To start what was installed is the boot's; the steps are counted all the same."""
+        list(self._each(run))
+
+
+_HANDLERS: Mapping[int, Callable[[_Processor, _Run, Argument], None]] = {
+    Code.SET_COMPONENT_INDEX: _Processor._select,
+    Code.OVERRIDE_PARAMETERS: _Processor._override,
+    Code.VENDOR_IDENTIFIER: _Processor._vendor,
+    Code.CLASS_IDENTIFIER: _Processor._class,
+    Code.IMAGE_MATCH: _Processor._match,
+    Code.FETCH: _Processor._fetch,
+    Code.INVOKE: _Processor._invoke,
+}
+
+
+def _given(value: _T | None, what: str, run: _Run) -> _T:
+    if value is None:
+        raise _incomplete(f"no {what} is set", run.place)
+    return value
+
+
+def _is_epoch(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SECURITY_EPOCH
+
+
+def _uuid(value: bytes | None) -> str:
+    return str(uuid.UUID(bytes=value))
+
+
+def _at(member: Member) -> str:
+    return member.name.lower().replace("_", "-")
+
+
+def _incomplete(detail: str, place: str) -> Refusal:
+    return Refusal(refusals.MANIFEST_INCOMPLETE, detail, place=place)
+
+
+def _unsupported(detail: str, run: _Run) -> Refusal:
+    return Refusal(refusals.MANIFEST_COMMAND_UNSUPPORTED, detail, place=run.place)

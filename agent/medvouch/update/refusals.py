@@ -1,0 +1,99 @@
+"""Refusals of updates: why something is not installed."""
+
+from __future__ import annotations
+
+from medvouch.errors import RefusalKind, refusal_table
+
+# --- SUIT: who says so -----------------------------------------------------------------------------------------------
+
+MANIFEST_ROLES_OVERLAP = RefusalKind(
+    "manifest-roles-overlap",
+    "One key stands in both roles, release and quality, so one signature could pass for two approvals.",
+    "publish a trust document in which the two roles have no key in common",
+)
+MANIFEST_DIGEST_MISMATCH = RefusalKind(
+    "manifest-digest-mismatch",
+    "The manifest is not the one that was signed: it was altered, or put into another envelope.",
+    "get the envelope again from its publisher; if it stays so, find out who altered it",
+)
+MANIFEST_KEY_REPEATED = RefusalKind(
+    "manifest-key-repeated",
+    "One key signed the manifest twice, which makes fewer approvals look like more.",
+    "remove one of the two signatures and have a different person sign",
+)
+MANIFEST_SIGNATURES_TOO_FEW = RefusalKind(
+    "manifest-signatures-too-few",
+    "Fewer release keys signed the manifest than the role needs.",
+    "have the missing release engineers sign it; if they say they did, find out where the envelope comes from",
+)
+MANIFEST_QUALITY_MISSING = RefusalKind(
+    "manifest-quality-missing",
+    "The release was not approved by as many quality keys as the role needs.",
+    "have it approved and signed by quality before it is published",
+)
+MANIFEST_MEMBER_MISMATCH = RefusalKind(
+    "manifest-member-mismatch",
+    "Something that travels with the manifest is not what the signed manifest names by its digest.",
+    "get the envelope again from its publisher; if it stays so, find out who altered it",
+)
+
+# --- SUIT: what it says ----------------------------------------------------------------------------------------------
+
+MANIFEST_OTHER_VENDOR = RefusalKind(
+    "manifest-other-vendor",
+    "The release is for devices of another vendor.",
+    "choose a release that is made for this device",
+)
+MANIFEST_OTHER_CLASS = RefusalKind(
+    "manifest-other-class",
+    "The release is for another class of devices.",
+    "choose a release that is made for this class of devices",
+)
+MANIFEST_COMMAND_UNSUPPORTED = RefusalKind(
+    "manifest-command-unsupported",
+    "The manifest asks for something that this device cannot do, so none of it is done.",
+    "publish the release with commands that the devices in the field know, or update them to a version between",
+)
+MANIFEST_INCOMPLETE = RefusalKind(
+    "manifest-incomplete",
+    "The manifest leaves out something without which nothing may be installed.",
+    "have the release built again with `medvouch release build`, and signed again",
+)
+
+# --- admission -------------------------------------------------------------------------------------------------------
+
+SEQUENCE_NOT_HIGHER = RefusalKind(
+    "sequence-not-higher",
+    "The release is not newer than what is installed: an older one is being replayed, or this one again.",
+    "publish a release with a higher sequence number",
+)
+EPOCH_BELOW_FLOOR = RefusalKind(
+    "epoch-below-floor",
+    "The release belongs to a security epoch that was closed, because what was in it is known to be vulnerable.",
+    "choose a release of the present security epoch",
+)
+URL_NOT_ALLOWED = RefusalKind(
+    "url-not-allowed",
+    "The payload is to be fetched from a place that this device may not fetch from.",
+    "publish the payload in an allowed place, or add the place to the device's configuration",
+)
+
+# --- payloads --------------------------------------------------------------------------------------------------------
+
+PAYLOAD_TOO_LONG = RefusalKind(
+    "payload-too-long",
+    "More bytes came than the signed manifest says there are.",
+    "check what the server sends; the download was ended at the first byte too many",
+)
+PAYLOAD_TOO_SHORT = RefusalKind(
+    "payload-too-short",
+    "Fewer bytes came than the signed manifest says there are.",
+    "fetch the payload again; if it stays so, publish the whole payload",
+)
+PAYLOAD_MISMATCH = RefusalKind(
+    "payload-mismatch",
+    "The payload is not the one that was signed.",
+    "fetch it again; if it stays so, find out who altered it on its way or on the server",
+)
+
+TABLE = refusal_table(globals())

@@ -1,0 +1,92 @@
+"""Envelopes as release engineering makes them, read by what a device runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medvouch.crypto.keys import SoftwareSigner
+from medvouch.errors import InputError
+from medvouch.formats.suit import MAX_SIGNATURES, Envelope, wrapped_digest
+from medvouch.formats.suit_manifest import Manifest
+from medvouch.release.manifests import (
+    add_signature,
+    build_envelope,
+    build_manifest,
+    integrated,
+    parse_version,
+    sign_envelope,
+)
+from medvouch.update import refusals
+from support.authorities import key
+from support.refusing import assert_refused
+from support.suit import CONTENTS, DEVICE, MANIFEST, PAYLOAD, QUALITY, RELEASE, planned, released
+
+
+def test_what_was_built_is_what_is_planned() -> None:
+    contents = {"reference": b"values", "notes": b"what is new"}
+    manifest = build_manifest(
+        sequence=2**63 - 1, version="2.0.10", security_epoch=2**32 - 1, device=DEVICE, image=PAYLOAD, contents=contents
+    )
+    plan = planned(released(manifest, integrated(contents)))
+    assert (plan.sequence, plan.version, plan.security_epoch) == (2**63 - 1, "2.0.10", 2**32 - 1)
+    assert (plan.payloads, plan.contents) == ((PAYLOAD,), contents)
+
+
+def test_the_same_again() -> None:
+    again = build_manifest(
+        sequence=11, version="1.1.0", security_epoch=2, device=DEVICE, image=PAYLOAD, contents=CONTENTS
+    )
+    assert again == MANIFEST
+    assert Manifest.parse(MANIFEST).encode() == MANIFEST
+
+
+def test_signed_in_several_places() -> None:
+    envelope = build_envelope(MANIFEST, integrated(CONTENTS))
+    assert Envelope.parse(envelope).signatures == ()
+    for signer in (QUALITY[1], RELEASE[2], RELEASE[0]):
+        envelope = add_signature(envelope, signer)
+    assert planned(envelope) == planned(released())
+    parsed = Envelope.parse(envelope)
+    assert replace(parsed, signatures=()) == Envelope.parse(build_envelope(MANIFEST, integrated(CONTENTS)))
+
+
+def test_nobody_signs_twice() -> None:
+    assert_refused(refusals.MANIFEST_KEY_REPEATED, add_signature, released(), RELEASE[1])
+    assert_refused(refusals.MANIFEST_KEY_REPEATED, sign_envelope, MANIFEST, RELEASE[:1], RELEASE[:1], {})
+
+
+def test_nobody_signs_another_manifest_than_the_others_did() -> None:
+    other = replace(Manifest.parse(MANIFEST), sequence_number=12).encode()
+    envelope = replace(Envelope.parse(released()), manifest=other)
+    assert_refused(refusals.MANIFEST_DIGEST_MISMATCH, add_signature, envelope.encode(), RELEASE[2])
+
+
+def test_nobody_signs_nonsense() -> None:
+    nonsense = Envelope(wrapped_digest(b"nonsense"), (), b"nonsense")
+    with pytest.raises(InputError):
+        add_signature(nonsense.encode(), RELEASE[0])
+
+
+def test_no_more_signatures_than_a_device_reads() -> None:
+    envelope = build_envelope(MANIFEST, integrated(CONTENTS))
+    for number in range(MAX_SIGNATURES):
+        envelope = add_signature(envelope, SoftwareSigner(key(f"signer {number}")))
+    with pytest.raises(InputError, match="suit-limit"):
+        add_signature(envelope, SoftwareSigner(key("one too many")))
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("1", (1,)), ("1.10.0", (1, 10, 0)), ("999999999.0", (999999999, 0))])
+def test_versions(text: str, numbers: tuple[int, ...]) -> None:
+    assert parse_version(text) == numbers
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "1.", ".1", "1..2", "01", "1.02", "v1", "1.0-rc.1", "-1", "1 ", "1\n", "\u0661",
+     "1" * 10, "1" + ".1" * 8],
+)  # fmt: skip
+def test_no_versions(text: str) -> None:
+    with pytest.raises(InputError, match="version-malformed"):
+        parse_version(text)
