@@ -6,7 +6,7 @@ import dataclasses
 import enum
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from medvouch.attestation.replay import replayed_pcrs
 from medvouch.cli.output import aligned, flatten, moment
@@ -16,6 +16,9 @@ from medvouch.formats.cmw import Collection
 from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Ear
 from medvouch.formats.eat import Eat
+from medvouch.formats.suit import Envelope, wrapped_digest
+from medvouch.formats.suit_commands import Code, Command, CommandSequence, Parameters
+from medvouch.formats.suit_manifest import Manifest, Member, component_name, load_member
 
 Inspected = tuple[dict[str, Any], list[str]]
 
@@ -136,6 +139,68 @@ def inspect_cmw(data: bytes) -> Inspected:
     return {"type": collection.type, "records": rows}, lines
 
 
+def inspect_suit(data: bytes) -> Inspected:
+    """A SUIT envelope: what its manifest has a device check and do. No signature is checked."""
+    envelope = Envelope.parse(data)
+    manifest = Manifest.parse(envelope.manifest)
+    sequences = dict(manifest.sequences)
+    for member, value in envelope.members.items():
+        if member is not Member.TEXT:
+            sequences[member] = load_member(member, value)
+    rows = {_words(member): _commands(sequences[member]) for member in Member if member in sequences}
+    document: dict[str, Any] = {
+        "digest": envelope.digest.hex(),
+        "digest_matches": wrapped_digest(envelope.manifest) == envelope.digest,
+        "signatures": len(envelope.signatures),
+        "sequence": manifest.sequence_number,
+        "version": ".".join(map(str, manifest.version)) if manifest.version else None,
+        "components": [component_name(component) for component in manifest.common.components],
+        "severed": [_words(member) for member in manifest.severed],
+        "payloads": [{"name": name, "bytes": len(value)} for name, value in envelope.payloads.items()],
+        "commands": {"shared": _commands(manifest.common.shared), **rows},
+    }
+    return document, _suit_lines(document)
+
+
+def _suit_lines(document: dict[str, Any]) -> list[str]:
+    shown = {**document, "commands": None, "payloads": None}
+    lines = aligned({name: ", ".join(row) if isinstance(row, list) else row for name, row in shown.items()})
+    lines += [f"carries {each['name']}, {each['bytes']} bytes" for each in document["payloads"]]
+    for name, commands in document["commands"].items():
+        lines += ["", f"{name}:", *(f"  {command}" for command in commands)] if commands else []
+    return lines
+
+
+def _commands(sequence: CommandSequence | None) -> list[str]:
+    """One line for each command, those of a sequence within it in brackets."""
+    return ["nothing"] if sequence is None else [_command(command) for command in sequence]
+
+
+def _command(command: Command) -> str:
+    name = _words(Code(command.code)) if command.code >= 0 else f"private {command.code}"
+    match command.code, command.argument:
+        case _, Parameters() as parameters:
+            return f"{name} {_parameters(parameters)}"
+        case Code.RUN_SEQUENCE, argument:
+            return f"{name} ({'; '.join(_commands(cast(CommandSequence, argument)))})"
+        case Code.TRY_EACH, argument:
+            alternatives = cast(tuple[CommandSequence | None, ...], argument)
+            return f"{name} {' or '.join('(' + '; '.join(_commands(each)) + ')' for each in alternatives)}"
+        case Code.SET_COMPONENT_INDEX, argument:
+            return f"{name} {'all' if argument is True else _plain(argument)}"
+    return name if command.code >= 0 else f"{name} {_plain(command.argument)}"
+
+
+def _parameters(parameters: Parameters) -> str:
+    named = [(name, value) for name, value in vars(parameters).items() if name != "private" and value is not None]
+    named += [(str(label), value) for label, value in parameters.private.items()]
+    return ", ".join(f"{name} {_plain(value)}" for name, value in named)
+
+
+def _words(number: enum.IntEnum) -> str:
+    return number.name.lower().replace("_", "-")
+
+
 def _payload(data: bytes) -> bytes:
     payload = Sign1.parse(data).payload
     if payload is None:
@@ -173,6 +238,7 @@ KINDS: Mapping[str, Kind] = {
     "cmw": Kind("evidence", inspect_cmw),
     "eat": Kind("the claims in evidence", inspect_eat),
     "ear": Kind("an attestation result", inspect_ear),
+    "suit": Kind("the SUIT envelope of a release", inspect_suit),
 }
 
 

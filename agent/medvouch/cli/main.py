@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from medvouch import __version__
-from medvouch.cli import commands
+from medvouch.cli import building, commands
 from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
 from medvouch.cli.output import accept_any_text, fail
-from medvouch.errors import MedvouchError, UsageFault
+from medvouch.cli.parsing import EXIT_CODES, Parser, Run, command, existing_file, out_file
+from medvouch.errors import MedvouchError
 from medvouch.formats.eat import NONCE_SIZES
 
-EXIT_CODES = """\
-exit codes:
-  0 fine   1 negative verdict   2 usage   3 configuration   4 TPM   5 network   6 storage   7 missing part
-"""
+if TYPE_CHECKING:
+    from medvouch.cli.parsing import Subparsers
+
 EXAMPLES = """\
 examples:
   medvouch run --config /etc/medvouch/medvouch.toml
@@ -30,8 +30,6 @@ examples:
 INTERRUPTED = 130
 LAST_YEAR = 9998
 """Of judging: certificates without expiry end in 9999."""
-
-Run = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,20 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as any other error."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageFault."""
-        raise UsageFault("usage", message, remedy=f"see `{self.prog} --help`")
-
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[_Parser]
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="medvouch",
         description="Proves what this device is, what it runs, how it got there and who answers for it.",
         epilog=f"{EXAMPLES}\n{EXIT_CODES}",
@@ -70,23 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"medvouch {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_run, _add_status, _add_attest, _add_verify, _add_inspect, _add_config):
+    for add in (_add_run, _add_status, _add_attest, _add_verify, _add_inspect, _add_config, _add_release):
         add(subparsers)
-    return parser
-
-
-def _command(subparsers: Subparsers, name: str, run: Run, summary: str, *examples: str) -> argparse.ArgumentParser:
-    shown = "".join(f"  {example}\n" for example in examples)
-    parser = subparsers.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example:\n{shown}\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON, errors too")
-    parser.set_defaults(run=run)
     return parser
 
 
@@ -97,32 +68,36 @@ def _config_option(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(subparsers: Subparsers) -> None:
     example = "medvouch run --config medvouch.toml"
-    parser = _command(subparsers, "run", commands.run, "enrol if need be, then serve until stopped", example)
+    parser = command(subparsers, "run", commands.run, "enrol if need be, then serve until stopped", example)
     _config_option(parser)
     parser.add_argument("--verbose", action="store_true", help="log what happens, not only what goes wrong")
 
 
 def _add_status(subparsers: Subparsers) -> None:
     summary = "ask the running agent how it is"
-    _config_option(_command(subparsers, "status", commands.status, summary, "medvouch status --json"))
+    _config_option(command(subparsers, "status", commands.status, summary, "medvouch status --json"))
 
 
 def _add_attest(subparsers: Subparsers) -> None:
     summary = "have the running agent make evidence for a nonce of yours"
     example = "medvouch attest --nonce 00112233445566778899aabbccddeeff --out evidence.cbor"
-    parser = _command(subparsers, "attest", commands.attest, summary, example)
+    parser = command(subparsers, "attest", commands.attest, summary, example)
     _config_option(parser)
     parser.add_argument("--nonce", required=True, type=_nonce, metavar="HEX", help="8 to 64 bytes, in hex")
-    parser.add_argument("--out", required=True, type=_out, metavar="FILE", help="where the evidence goes")
+    parser.add_argument("--out", required=True, type=out_file, metavar="FILE", help="where the evidence goes")
     parser.add_argument("--appraiser", metavar="NAME", help="whom it is for (default: the one of the trust document)")
 
 
 def _add_verify(subparsers: Subparsers) -> None:
     summary = "judge evidence, or check an attestation result, offline"
     example = "medvouch verify evidence.cbor --trust trust.cbor --nonce 00112233445566778899aabbccddeeff"
-    parser = _command(subparsers, "verify", commands.verify, summary, example)
-    parser.add_argument("file", type=_file, metavar="FILE", help="evidence (CMW) or an attestation result (EAR)")
-    parser.add_argument("--trust", required=True, type=_file, metavar="FILE", help="trust document: whom to believe")
+    parser = command(subparsers, "verify", commands.verify, summary, example)
+    parser.add_argument(
+        "file", type=existing_file, metavar="FILE", help="evidence (CMW) or an attestation result (EAR)"
+    )
+    parser.add_argument(
+        "--trust", required=True, type=existing_file, metavar="FILE", help="trust document: whom to believe"
+    )
     parser.add_argument("--nonce", type=_nonce, metavar="HEX", help="the challenge; without it freshness is not judged")
     parser.add_argument("--device", metavar="ID", help="the device that was asked")
     parser.add_argument("--at", type=_time, metavar="TIME", help="judge at this time (ISO 8601, UTC; default now)")
@@ -134,42 +109,22 @@ def _add_inspect(subparsers: Subparsers) -> None:
         "medvouch inspect cmw evidence.cbor --json",
     )
     summary = "show what a file says, believing none of it"
-    parser = _command(subparsers, "inspect", commands.inspect, summary, *examples)
+    parser = command(subparsers, "inspect", commands.inspect, summary, *examples)
     what = "; ".join(f"{name}: {kind.what}" for name, kind in KINDS.items())
     parser.add_argument("kind", choices=KINDS, metavar="KIND", help=what)
-    parser.add_argument("file", type=_file, metavar="FILE")
+    parser.add_argument("file", type=existing_file, metavar="FILE")
 
 
 def _add_config(subparsers: Subparsers) -> None:
     example = "medvouch config check --config medvouch.toml"
-    parser = _command(subparsers, "config", commands.config, "check or show the configuration", example)
+    parser = command(subparsers, "config", commands.config, "check or show the configuration", example)
     parser.add_argument("action", choices=["check", "show"])
     _config_option(parser)
 
 
-def _file(text: str) -> Path:
-    path = _no_directory(text)
-    try:
-        path.lstat()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
-    return path
-
-
-def _out(text: str) -> Path:
-    path = _no_directory(text)
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no directory {path.parent}")
-    return path
-
-
-def _no_directory(text: str) -> Path:
-    try:
-        if Path(text).is_dir():
-            raise argparse.ArgumentTypeError(f"{text} is a directory, not a file")
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
-    return Path(text)
+def _add_release(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("release", help="build, sign and publish releases", allow_abbrev=False)
+    building.add_parsers(parser.add_subparsers(metavar="STEP", required=True))
 
 
 def _nonce(text: str) -> bytes:

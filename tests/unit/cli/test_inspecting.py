@@ -17,10 +17,14 @@ from medvouch.formats.cmw import Collection, Indicator, Record
 from medvouch.formats.cose import Sign1
 from medvouch.formats.eat import Eat
 from medvouch.formats.eventlog import EventLog, EventType, SpecId
+from medvouch.formats.suit import wrapped_digest
+from medvouch.formats.suit_commands import Code, Command, dump_sequence
+from medvouch.formats.suit_manifest import Member
 from medvouch.formats.uefi import GLOBAL_VARIABLE, Variable
 from medvouch_sim.fixtures import private_key
 from support.boots import SHA1, SHA256, BootBuilder
 from support.cli import Caller
+from support.suit import URI, enclosed, manifest, override, released
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\u202e\r\nforged line"
 SIGNER = SoftwareSigner(private_key("release"))
@@ -212,3 +216,48 @@ def test_a_detached_payload_is_refused(medvouch: Caller, file: Path) -> None:
 def test_a_file_whose_size_is_not_stated(file: Path) -> None:
     """As those of securityfs."""
     assert main(["inspect", "ima", "/proc/self/comm"]) == 1
+
+
+def test_suit(medvouch: Caller, tmp_path: Path) -> None:
+    path = tmp_path / "release.suit"
+    path.write_bytes(released())
+    called = medvouch("inspect", "suit", path)
+    assert called.code == 0
+    assert "signatures      3\n" in called.out
+    assert "components      slot, reference\n" in called.out
+    assert "carries #reference, 23 bytes\n" in called.out
+    assert "\npayload-fetch:\n  set-component-index 0\n" in called.out
+    assert f"  override-parameters uri {URI}\n  fetch\n  image-match\n" in called.out
+    document = medvouch("inspect", "suit", path, "--json").json
+    assert (document["sequence"], document["version"], document["digest_matches"]) == (11, "1.1.0", True)
+    assert document["payloads"] == [{"name": "#reference", "bytes": 23}]
+    assert document["commands"]["invoke"] == ["set-component-index 0", "invoke"]
+
+
+def test_suit_of_every_kind_of_command(medvouch: Caller, tmp_path: Path) -> None:
+    inner = (Command(Code.ABORT, 0),)
+    install = (
+        Command(Code.TRY_EACH, (inner, inner, None)),
+        Command(Code.RUN_SEQUENCE, inner),
+        Command(Code.SET_COMPONENT_INDEX, (0, 1)),
+        Command(-7, ESCAPES),
+        Command(-8, b"\x01"),
+        override(uri=ESCAPES, private={-1: b"\xff", -2: True}),
+    )
+    data = dump_sequence(install)
+    severed = {Member.INSTALL: wrapped_digest(data), Member.TEXT: bytes(32)}
+    content = dataclasses.replace(manifest(), severed=severed, version=None)
+    envelope = dataclasses.replace(enclosed(content, {Member.INSTALL: data, Member.TEXT: b"x"}), digest=bytes(32))
+    path = tmp_path / "release.suit"
+    path.write_bytes(envelope.encode())
+    called = medvouch("inspect", "suit", path)
+    assert "digest_matches  False\n" in called.out
+    assert "severed         install, text\n" in called.out
+    assert "version" not in called.out
+    assert (
+        "  try-each (abort) or (abort) or (nothing)\n  run-sequence (abort)\n  set-component-index [0, 1]\n"
+        in called.out
+    )
+    assert "  private -8 01\n" in called.out
+    assert ", -1 ff, -2 True\n" in called.out
+    assert all(line.isprintable() for line in called.out.split("\n"))

@@ -122,10 +122,12 @@ def test_a_wrong_argument_steers_no_terminal(medvouch: Caller) -> None:
     assert called.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["run", "status", "attest", "verify", "inspect", "config"])
+@pytest.mark.parametrize(
+    "command", ["run", "status", "attest", "verify", "inspect", "config", "release build", "release sign"]
+)
 def test_help_has_an_example_and_the_exit_codes(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     said = capsys.readouterr().out
     assert caught.value.code == 0
     assert f"example:\n  medvouch {command} " in said

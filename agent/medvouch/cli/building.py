@@ -1,0 +1,187 @@
+"""`medvouch release build|sign`: a release's SUIT envelope, made in one place and signed in several."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.cli.inspecting import inspect_suit
+from medvouch.cli.output import show
+from medvouch.cli.parsing import command, existing_file, out_file
+from medvouch.crypto.keys import SoftwareSigner, load_private_pem
+from medvouch.errors import ConfigFault, InputError, StorageFault, UsageFault
+from medvouch.formats.cose import Sign
+from medvouch.formats.reference import MAX_SECURITY_EPOCH, ReferenceValues
+from medvouch.formats.suit import MAX_ENVELOPE_BYTES
+from medvouch.formats.trust import MAX_REFERENCE_BYTES
+
+if TYPE_CHECKING:
+    from medvouch.cli.parsing import Subparsers
+
+MAX_KEY_FILE = 1 << 16
+"""Bytes."""
+MAX_SEQUENCE = 2**63 - 1
+_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+")
+
+
+def add_parsers(subparsers: Subparsers) -> None:
+    """The steps `build` and `sign`."""
+    _add_build(subparsers)
+    _add_sign(subparsers)
+
+
+def _add_build(subparsers: Subparsers) -> None:
+    summary = "make the SUIT envelope of a release, which nobody has signed yet"
+    example = (
+        "medvouch release build --image gateway-1.1.0.efi --version 1.1.0 --epoch 2 --sequence 11 \\\n"
+        "      --vendor devices.example --class gateway-1 --uri https://updates.devices.example/gateway-1.1.0.efi \\\n"
+        "      --reference gateway-1.1.0.reference.cbor --out gateway-1.1.0.suit"
+    )
+    parser = command(subparsers, "build", build, summary, example)
+    files, numbers = {"type": existing_file, "metavar": "FILE"}, {"type": _number, "metavar": "N"}
+    options: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("--image", files, "what goes into the slot"),
+        ("--version", {"type": _version, "metavar": "V"}, "of the release, like 1.10.0"),
+        ("--epoch", numbers, "the security epoch that the release belongs to"),
+        ("--sequence", numbers, "higher than that of every release before"),
+        ("--vendor", {"type": _domain, "metavar": "DOMAIN"}, "the vendor's domain name"),
+        (
+            "--class",
+            {"type": _text, "metavar": "TEXT", "dest": "device_class"},
+            "the class of devices, in the vendor's words",
+        ),
+        ("--uri", {"type": _url, "metavar": "URL"}, "where devices will find the image"),
+        ("--reference", files, "the release's signed reference values"),
+        ("--out", {"type": out_file, "metavar": "FILE"}, "where the envelope goes"),
+    )
+    for name, form, words in options:
+        parser.add_argument(name, required=True, help=words, **form)
+
+
+def _add_sign(subparsers: Subparsers) -> None:
+    summary = "sign a release's envelope, beside those who have signed it"
+    parser = command(subparsers, "sign", sign, summary, "medvouch release sign gateway-1.1.0.suit --key quality.pem")
+    parser.add_argument("file", type=existing_file, metavar="FILE", help="the envelope; it is replaced")
+    parser.add_argument("--key", required=True, type=existing_file, metavar="PEM", help="a release or quality key")
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    if (number := int(text[:20])) > MAX_SEQUENCE:
+        raise argparse.ArgumentTypeError(f"{text[:20]} is larger than {MAX_SEQUENCE}")
+    return number
+
+
+def _version(text: str) -> str:
+    from medvouch.release.manifests import parse_version  # noqa: PLC0415 - code that the running agent does without
+
+    try:
+        parse_version(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error.detail) from None
+    return text
+
+
+def _url(text: str) -> str:
+    from medvouch.update.admission import Url  # noqa: PLC0415 - likewise
+
+    try:
+        Url.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.detail}") from None
+    return text
+
+
+def _domain(text: str) -> str:
+    if not _DOMAIN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no domain name in small letters")
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError("words expected")
+    return text
+
+
+def build(options: argparse.Namespace) -> int:
+    """`medvouch release build`."""
+    from medvouch.release import manifests  # noqa: PLC0415 - likewise
+    from medvouch.update.payload import Payload  # noqa: PLC0415
+    from medvouch.update.processor import REFERENCE, SLOT, DeviceClass  # noqa: PLC0415
+
+    if options.epoch > MAX_SECURITY_EPOCH:
+        raise UsageFault("usage", f"a security epoch is at most {MAX_SECURITY_EPOCH}", remedy="name a smaller one")
+    contents = {REFERENCE: _reference(options)}
+    digest, size = _measured(options.image)
+    manifest = manifests.build_manifest(
+        sequence=options.sequence,
+        version=options.version,
+        security_epoch=options.epoch,
+        device=DeviceClass.named(options.vendor, options.device_class),
+        image=Payload(SLOT, options.uri, digest, size),
+        contents=contents,
+    )
+    return _written(manifests.build_envelope(manifest, manifests.integrated(contents)), options.out, options)
+
+
+def sign(options: argparse.Namespace) -> int:
+    """`medvouch release sign`: what was signed is shown."""
+    from medvouch.release import manifests  # noqa: PLC0415 - likewise
+
+    try:
+        signer = SoftwareSigner(load_private_pem(read_bounded(options.key, MAX_KEY_FILE)))
+    except InputError as error:
+        detail, remedy = f"{options.key}: {error.detail}", "name an unencrypted ECDSA key on P-256 or P-384 in PEM"
+        raise ConfigFault("key-unusable", detail, remedy=remedy) from error
+    envelope = read_bounded(options.file, MAX_ENVELOPE_BYTES)
+    try:
+        signed = manifests.add_signature(envelope, signer)
+    except InputError as error:
+        raise _no(options.file, "an envelope of `medvouch release build`", error) from error
+    return _written(signed, options.file, options)
+
+
+def _reference(options: argparse.Namespace) -> bytes:
+    """The signed reference values, if they are of this version and epoch; who signed them, the devices will check."""
+    data = read_bounded(options.reference, MAX_REFERENCE_BYTES)
+    try:
+        values = ReferenceValues.parse(Sign.parse(data).payload or b"")
+    except InputError as error:
+        raise _no(options.reference, "signed reference values", error) from error
+    if (values.release, values.security_epoch) != (options.version, options.epoch):
+        detail = (
+            f"{options.reference} is of release {values.release}, epoch {values.security_epoch}, "
+            f"not of {options.version}, epoch {options.epoch}"
+        )
+        raise UsageFault("reference-of-another-release", detail, remedy="name the reference values of this release")
+    return data
+
+
+def _no(path: Path, wanted: str, error: InputError) -> InputError:
+    return InputError(error.code, f"{path}: {error.detail}", place=error.place, remedy=f"name a file with {wanted}")
+
+
+def _measured(path: Path) -> tuple[bytes, int]:
+    """SHA-256 and size of a file of any length."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+            return digest, file.tell()
+    except OSError as error:
+        raise StorageFault(
+            "file-unreadable", f"{path}: {error.strerror}", remedy="check path and permissions"
+        ) from error
+
+
+def _written(envelope: bytes, path: Path, options: argparse.Namespace) -> int:
+    write_durably(path, envelope)
+    document, lines = inspect_suit(envelope)
+    document, lines = {"file": str(path), **document}, [f"{path}, {len(envelope)} bytes", *lines]
+    show(document, lines, as_json=options.json)
+    return 0

@@ -1,0 +1,72 @@
+"""What the parsers of all commands share: their form, wrong command lines as errors, files as arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from medvouch.errors import UsageFault
+
+EXIT_CODES = """\
+exit codes:
+  0 fine   1 negative verdict   2 usage   3 configuration   4 TPM   5 network   6 storage   7 missing part
+"""
+
+Run = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as any other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageFault."""
+        raise UsageFault("usage", message, remedy=f"see `{self.prog} --help`")
+
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[Parser]
+
+
+def command(subparsers: Subparsers, name: str, run: Run, summary: str, *examples: str) -> argparse.ArgumentParser:
+    """A command with `--json` and at least one example; `run` is called with its options."""
+    shown = "".join(f"  {example}\n" for example in examples)
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example:\n{shown}\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, errors too")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def existing_file(text: str) -> Path:
+    """An argument that names a file."""
+    path = _no_directory(text)
+    try:
+        path.lstat()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    return path
+
+
+def out_file(text: str) -> Path:
+    """An argument that names a file to be written."""
+    path = _no_directory(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory {path.parent}")
+    return path
+
+
+def _no_directory(text: str) -> Path:
+    try:
+        if Path(text).is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a directory, not a file")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    return Path(text)

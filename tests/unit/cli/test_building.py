@@ -1,0 +1,158 @@
+"""`medvouch release build|sign`: an envelope that a device believes, and mistakes in making it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medvouch.crypto.cose import sign
+from medvouch.crypto.keys import SoftwareSigner
+from medvouch.formats.reference import CONTENT_TYPE, ReferenceValues
+from medvouch.formats.suit import MAX_ENVELOPE_BYTES
+from medvouch.update.payload import Payload
+from medvouch.update.processor import DeviceClass, plan
+from medvouch.update.verification import RoleKeys, verify_envelope
+from medvouch_sim.fixtures import FIXTURES, key_pem, private_key
+from support.authorities import key
+from support.cli import Caller
+from support.suit import released
+
+IMAGE = FIXTURES / "releases" / "1.1.0" / "medvouch.efi"
+URI = "https://updates.devices.example/gateway-1.1.0.efi"
+VALUES = ReferenceValues("gateway-1", "1.1.0", 2, (), ())
+RELEASES = ("release", "release-2", "release-3")
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    path = tmp_path / "reference.cbor"
+    path.write_bytes(signed_values(VALUES))
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "gateway-1.1.0.suit"
+
+
+def signed_values(values: ReferenceValues) -> bytes:
+    return sign(values.encode(), [SoftwareSigner(private_key("release"))], content_type=CONTENT_TYPE)
+
+
+def build_options(reference: Path, written: Path, **changes: object) -> list[object]:
+    options: dict[str, object] = {
+        "image": IMAGE, "version": "1.1.0", "epoch": 2, "sequence": 11, "vendor": "devices.example",
+        "class": "gateway-1", "uri": URI, "reference": reference, "out": written, **changes,
+    }  # fmt: skip
+    return ["release", "build", *(item for name, value in options.items() for item in (f"--{name}", value))]
+
+
+def test_built_and_signed_by_several(medvouch: Caller, reference: Path, out: Path) -> None:
+    called = medvouch(*build_options(reference, out))
+    assert (called.code, called.err) == (0, "")
+    assert f"{out}, " in called.out
+    for role in ("quality", "release-3", "release"):
+        key_file = FIXTURES / "keys" / f"test-{role}.pem"
+        called = medvouch("release", "sign", out, "--key", key_file, "--json")
+        assert called.code == 0
+    document = called.json
+    assert (document["file"], document["signatures"], document["sequence"]) == (str(out), 3, 11)
+    assert (document["version"], document["digest_matches"]) == ("1.1.0", True)
+    trusted = [RoleKeys([private_key(name).public_key() for name in RELEASES], 2)]
+    trusted.append(RoleKeys([private_key("quality").public_key()]))
+    found = plan(verify_envelope(out.read_bytes(), *trusted), DeviceClass.named("devices.example", "gateway-1"))
+    image = IMAGE.read_bytes()
+    assert found.payloads == (Payload("slot", URI, hashlib.sha256(image).digest(), len(image)),)
+    assert (found.sequence, found.version, found.security_epoch) == (11, "1.1.0", 2)
+    assert found.contents == {"reference": reference.read_bytes()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": "1.1.0-rc.1"}, "'1.1.0-rc.1' is no version like 1.10.0"),
+        ({"epoch": "two"}, "'two' is not a number"),
+        ({"epoch": -1}, "'-1' is not a number"),
+        ({"epoch": 2**32}, "a security epoch is at most 4294967295"),
+        ({"sequence": 2**63}, "is larger than"),
+        ({"sequence": "9" * 5000}, "is larger than"),
+        ({"sequence": "\u0661"}, "is not a number"),
+        ({"vendor": "Devices.example"}, "no domain name"),
+        ({"vendor": "devices"}, "no domain name"),
+        ({"class": " "}, "words expected"),
+        ({"class": "a\x1b[2Jb"}, "words expected"),
+        ({"uri": "https://updates.devices.example/../x"}, "without dot or empty segments"),
+        ({"uri": "ftp://updates.devices.example/x"}, "a plain http(s) URL expected"),
+        ({"image": "missing"}, "No such file"),
+        ({"out": "missing/x"}, "there is no directory"),
+    ],
+)
+def test_wrong_options(medvouch: Caller, reference: Path, out: Path, changes: dict[str, object], said: str) -> None:
+    called = medvouch(*build_options(reference, out, **changes))
+    assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
+    assert called.err.startswith("medvouch: usage: ")
+    assert said in called.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("values", [replace(VALUES, release="1.0.0"), replace(VALUES, security_epoch=1)])
+def test_reference_values_of_another_release(
+    medvouch: Caller, reference: Path, out: Path, values: ReferenceValues
+) -> None:
+    reference.write_bytes(signed_values(values))
+    called = medvouch(*build_options(reference, out))
+    assert called.code == 2
+    assert called.err.startswith("medvouch: reference-of-another-release: ")
+    assert f"is of release {values.release}, epoch {values.security_epoch}, not of 1.1.0, epoch 2" in called.err
+
+
+def test_what_are_no_reference_values(medvouch: Caller, reference: Path, out: Path) -> None:
+    reference.write_bytes(b"nothing")
+    called = medvouch(*build_options(reference, out))
+    assert (called.code, called.err.count("\n")) == (1, 1)
+    assert called.err.startswith("medvouch: cbor-")
+    assert called.err.endswith("name a file with signed reference values\n")
+
+
+def test_an_image_that_cannot_be_read(medvouch: Caller, reference: Path, out: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    called = medvouch(*build_options(reference, out, image=loop))
+    assert called.code == 6
+    assert called.err.startswith("medvouch: file-unreadable: ")
+
+
+def test_the_same_key_again(medvouch: Caller, out: Path, tmp_path: Path) -> None:
+    before = released()
+    out.write_bytes(before)
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(key_pem(key("release 0")))
+    called = medvouch("release", "sign", out, "--key", pem)
+    assert (called.code, called.err.count("\n")) == (1, 1)
+    assert called.err.startswith("medvouch: manifest-key-repeated: ")
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("contents", [b"", b"nonsense", bytes(MAX_ENVELOPE_BYTES + 1)])
+def test_what_is_no_envelope(medvouch: Caller, out: Path, contents: bytes) -> None:
+    out.write_bytes(contents)
+    called = medvouch("release", "sign", out, "--key", FIXTURES / "keys" / "test-release.pem")
+    assert called.code == (6 if len(contents) > MAX_ENVELOPE_BYTES else 1)
+    assert called.err.count("\n") == 1
+    assert "; name " in called.err
+    assert out.read_bytes() == contents
+
+
+def test_what_is_no_key(medvouch: Caller, out: Path) -> None:
+    out.write_bytes(released())
+    called = medvouch("release", "sign", out, "--key", out)
+    assert (called.code, called.err.count("\n")) == (3, 1)
+    assert called.err.startswith("medvouch: key-unusable: ")
+
+
+def test_a_step_must_be_named(medvouch: Caller) -> None:
+    assert medvouch("release").err.startswith("medvouch: usage: ")
+    assert medvouch("release", "frobnicate").code == 2
