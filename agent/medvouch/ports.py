@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
@@ -324,4 +324,32 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Close the database."""
+        ...
+
+
+class Fetcher(Protocol):
+    """Gets what stands at a URL. Blocking.
+
+    NetworkFault `fetch-not-found` (404, 403), `fetch-failed` (any other answer that is not the contents, redirects
+    too) and `fetch-unreachable` (no connection, no answer in time, body cut short).
+    """
+
+    def fetch(self, url: str) -> Generator[bytes, None, None]:
+        """The contents in chunks of at most 16 KiB, as they come; who has enough closes the generator."""
+        ...
+
+
+class MetadataStore(Protocol):
+    """Named files that outlast power cuts; names are relative paths of plain components. StorageFault on failure."""
+
+    def read(self, name: str) -> bytes | None:
+        """The contents, or None where there is no such file."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace the contents as a whole; durable on return."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Forget the file, if it is there; durable on return."""
         ...
