@@ -28,7 +28,8 @@ SECURITY_EPOCHS = {"1.0.0": 1, "1.1.0": 2}
 ROLES = (
     "tpm-vendor-root", "tpm-vendor-issuing", "other-vendor-root", "other-vendor-issuing", "maker-ca", "enrolment",
     "enrolment-ca", "bootstrap-ca", "broker-ca", "appraiser", "commander", "release", "release-2", "release-3",
-    "quality", "director", "owner", "support", "manufacturer",
+    "quality", "director", "owner", "support", "manufacturer", "tuf-root-1", "tuf-root-2", "tuf-root-3", "tuf-targets",
+    "tuf-releases-1", "tuf-releases-2", "tuf-releases-3", "tuf-snapshot", "tuf-timestamp",
 )  # fmt: skip
 """Whose test keys there are: `keys/test-ROLE.pem`."""
 BOOT_FILE = "EFI/Linux/medvouch.efi"
