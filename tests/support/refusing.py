@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medvouch.errors import Refusal, RefusalKind
+from medvouch.errors import InputError, Refusal, RefusalKind
 
 
 def assert_refused(kind: RefusalKind, call: Callable[..., object], *args: Any, **kwargs: Any) -> Refusal:
@@ -15,4 +15,12 @@ def assert_refused(kind: RefusalKind, call: Callable[..., object], *args: Any, *
     with pytest.raises(Refusal) as caught:
         call(*args, **kwargs)
     assert caught.value.kind == kind
+    return caught.value
+
+
+def assert_input_refused(code: str, call: Callable[..., object], *args: Any, **kwargs: Any) -> InputError:
+    """`call` finds its input malformed, with just this code."""
+    with pytest.raises(InputError) as caught:
+        call(*args, **kwargs)
+    assert caught.value.code == code
     return caught.value

@@ -96,4 +96,60 @@ PAYLOAD_MISMATCH = RefusalKind(
     "fetch it again; if it stays so, find out who altered it on its way or on the server",
 )
 
+# --- the repository (TUF specification, section 5) -------------------------------------------------------------------
+
+METADATA_UNTRUSTED = RefusalKind(
+    "metadata-untrusted",
+    "The repository's metadata is not signed by as many of its role's keys as are needed.",
+    "find out where it comes from; if a key was replaced, publish the new root with the signatures of the old one",
+)
+METADATA_EXPIRED = RefusalKind(
+    "metadata-expired",
+    "The repository's metadata is too old to say what may be installed.",
+    "have the role that signs it publish it anew, and check the clock",
+)
+REPOSITORY_FROZEN = RefusalKind(
+    "repository-frozen",
+    "The repository shows a state that has run out: it was left alone, or somebody withholds newer ones.",
+    "check that the repository is published daily and that nobody answers in its place; check the clock",
+)
+REPOSITORY_ROLLED_BACK = RefusalKind(
+    "repository-rolled-back",
+    "The repository shows an older state than this device has seen before.",
+    "find out who answers in its place; if it was restored from a backup, publish anew with higher versions",
+)
+METADATA_MISMATCH = RefusalKind(
+    "metadata-mismatch",
+    "A file of the repository is not the one that the file before it names.",
+    "try again, in case it was being published; if it stays so, find out who altered it",
+)
+TARGET_MISMATCH = RefusalKind(
+    "target-mismatch",
+    "What was downloaded is not what was signed.",
+    "find out who altered it on the server or on the way; publish it again",
+)
+TARGET_UNKNOWN = RefusalKind(
+    "target-unknown",
+    "The repository's responsible role lists no such file.",
+    "publish it, or ask for the right name",
+)
+
+# --- directives ------------------------------------------------------------------------------------------------------
+
+DIRECTIVE_UNLISTED = RefusalKind(
+    "directive-unlisted",
+    "The director sends this device to a release that release engineering has not published.",
+    "find out who directs: with the director's key alone nothing can be installed",
+)
+DIRECTIVE_MISDIRECTED = RefusalKind(
+    "directive-misdirected",
+    "The directive under this device's name is for another device.",
+    "find out who moves directives between devices, and direct this one anew",
+)
+DIRECTIVE_EXPIRED = RefusalKind(
+    "directive-expired",
+    "The directive's time is over.",
+    "direct the device anew, and check its clock",
+)
+
 TABLE = refusal_table(globals())

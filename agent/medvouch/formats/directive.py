@@ -1,0 +1,35 @@
+"""What the director tells one device to run (DESIGN §7): a TUF target of its own, `directives/DEVICE.cbor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from medvouch.formats.enrolment import Ueid
+from medvouch.formats.record import Octets, Record, Text, Uint
+
+MAX_DIRECTIVE_BYTES = 1024
+MAX_TARGET_NAME = 256
+
+
+@dataclass(frozen=True)
+class Directive(Record):
+    """Run the release whose envelope is the target `release`, of this SHA-256 and length.
+
+    A device follows a directive only if its `sequence` is not lower than that of any it followed before. `expires` in
+    seconds since 1970.
+    """
+
+    FORMAT = "directive"
+
+    ueid: Ueid
+    release: Annotated[str, Text(MAX_TARGET_NAME)]
+    digest: Annotated[bytes, Octets(32, exact=True)]
+    length: Annotated[int, Uint()]
+    sequence: Annotated[int, Uint()]
+    expires: Annotated[int, Uint()]
+
+
+def directive_name(device_id: str) -> str:
+    """The target that holds a device's directive."""
+    return f"directives/{device_id}.cbor"
