@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
 from medvouch.errors import EnvironmentFault
@@ -303,8 +303,55 @@ class Slots(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class LedgerRow:
+    """An entry of the ledger as it is kept: its number, itself encoded, and its leaf hash."""
+
+    index: int
+    entry: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What becomes durable together or not at all.
+
+    `values` as of `Store.put`, the next `entry` of the ledger, a `checkpoint` (counter, encoded), and `messages` that
+    are to be published, in this order.
+    """
+
+    values: Mapping[str, bytes | None] = field(default_factory=dict)
+    entry: LedgerRow | None = None
+    checkpoint: tuple[int, bytes] | None = None
+    messages: Sequence[Message] = ()
+
+
 class Store(Protocol):
     """The agent's durable state. Every write is on the disk when the call returns; failures raise StorageFault."""
+
+    def commit(self, change: Commit) -> None:
+        """One transaction. An entry whose number is taken, or leaves a gap, is StorageFault `ledger-number-taken`."""
+        ...
+
+    def leaves(self) -> Sequence[bytes]:
+        """The leaf hashes of all entries, in order."""
+        ...
+
+    def entries(self) -> Sequence[bytes]:
+        """All entries of the ledger, in order."""
+        ...
+
+    def checkpoints(self, *, newest: int | None = None) -> Sequence[bytes]:
+        """The checkpoints by counter, ascending; only so many of the newest."""
+        ...
+
+    def outbox(self, after: int, limit: int) -> Sequence[tuple[int, Message]]:
+        """Messages that wait to be published, (number, message), from the first number after `after` on."""
+        ...
+
+    def published(self, numbers: Sequence[int]) -> None:
+        """Forget these messages of the outbox: the broker has them."""
+        ...
 
     def get(self, key: str) -> bytes | None:
         """A value, or None."""

@@ -72,7 +72,7 @@ async def test_a_life(scene: Scene, device: Installation, tmp_path: Path) -> Non
     other = await device.call("verify", evidence, "--trust", trust, "--nonce", NONCE[::-1], "--json")
     assert (other.code, other.json["code"]) == (1, "nonce-mismatch")
     shown = await device.call("inspect", "cmw", evidence, "--json")
-    assert {"eat", "quote", "uefi", "systemd", "ima"} == {row["label"] for row in shown.json["records"]}
+    assert {"eat", "quote", "checkpoint", "uefi", "systemd", "ima"} == {row["label"] for row in shown.json["records"]}
     evidence.write_bytes(evidence.read_bytes()[:-1])
     assert (await device.call("verify", evidence, "--trust", trust)).code == 1
 

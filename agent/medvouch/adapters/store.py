@@ -6,20 +6,30 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from medvouch.errors import StorageFault
+from medvouch.ports import Commit, LedgerRow, Message
 
 _APPLICATION_ID = 0x6D766368
 """`mvch`, in the file's header."""
-_SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE seen (kind TEXT, identifier TEXT, PRIMARY KEY (kind, identifier)) STRICT, WITHOUT ROWID;
 CREATE TABLE sequence (reserved INTEGER NOT NULL) STRICT;
 INSERT INTO sequence VALUES (0);
 """
+_CHAIN_SCHEMA = """
+CREATE TABLE ledger (number INTEGER PRIMARY KEY, entry BLOB NOT NULL, leaf BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoints (counter BLOB PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL, retain INTEGER NOT NULL,
+    correlation BLOB
+) STRICT;
+"""
+_MIGRATIONS = (_SCHEMA, _CHAIN_SCHEMA)
+"""What leads from each schema version to the next."""
 SEQ_BATCH = 1000
 """Message numbers are reserved on the disk by the thousand: no number costs an fsync of its own."""
 _BUSY_S = 5.0
@@ -57,14 +67,14 @@ class SqliteStore:
             raise self._corrupt(damage)
         with self._transaction():
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _SCHEMA_VERSION:
+            if version > len(_MIGRATIONS):
                 detail = f"{self._path} was written by a newer medvouch (schema {version})"
                 raise StorageFault("state-newer", detail, remedy="install that version again")
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
+            for migration in _MIGRATIONS[version:]:
+                for statement in migration.split(";"):
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
     def get(self, key: str) -> bytes | None:
         """A value, or None."""
@@ -74,11 +84,67 @@ class SqliteStore:
 
     def put(self, values: Mapping[str, bytes | None]) -> None:
         """Write (None: delete) several values in one transaction."""
+        self.commit(Commit(values))
+
+    def commit(self, change: Commit) -> None:
+        """Write values, ledger entry, checkpoint and outgoing messages in one transaction."""
+        with self._faults(), self._transaction():
+            self._write(change.values)
+            if change.entry is not None:
+                self._append(change.entry)
+            if change.checkpoint is not None:
+                counter, data = change.checkpoint
+                self._db.execute("INSERT INTO checkpoints VALUES (?, ?)", (counter.to_bytes(8, "big"), data))
+            rows = [(each.topic, each.payload, each.retain, each.correlation) for each in change.messages]
+            statement = "INSERT INTO outbox (topic, payload, retain, correlation) VALUES (?, ?, ?, ?)"
+            self._db.executemany(statement, rows)
+
+    def _write(self, values: Mapping[str, bytes | None]) -> None:
         written = [(key, value) for key, value in values.items() if value is not None]
         deleted = [(key,) for key, value in values.items() if value is None]
+        self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", written)
+        self._db.executemany("DELETE FROM state WHERE key = ?", deleted)
+
+    def _append(self, row: LedgerRow) -> None:
+        (expected,) = self._db.execute("SELECT coalesce(max(number) + 1, 0) FROM ledger").fetchone()
+        if row.index != expected:
+            detail = f"{self._path}: entry {row.index} is written where {expected} is the next"
+            raise StorageFault("ledger-number-taken", detail, remedy="stop the other medvouch process")
+        self._db.execute("INSERT INTO ledger VALUES (?, ?, ?)", (row.index, row.entry, row.leaf))
+
+    def leaves(self) -> Sequence[bytes]:
+        """The leaf hashes of all ledger entries, in order."""
+        return self._column("SELECT leaf FROM ledger ORDER BY number")
+
+    def entries(self) -> Sequence[bytes]:
+        """All ledger entries, in order."""
+        return self._column("SELECT entry FROM ledger ORDER BY number")
+
+    def checkpoints(self, *, newest: int | None = None) -> Sequence[bytes]:
+        """Checkpoints by ascending counter; only so many of the newest."""
+        limit = -1 if newest is None else newest
+        return self._column("SELECT data FROM checkpoints ORDER BY counter DESC LIMIT ?", limit)[::-1]
+
+    def _column(self, statement: str, *parameters: int) -> list[bytes]:
+        with self._lock, self._faults():
+            return [bytes(value) for (value,) in self._db.execute(statement, parameters)]
+
+    def outbox(self, after: int, limit: int) -> Sequence[tuple[int, Message]]:
+        """Messages that wait, from the first number after `after` on."""
+        statement = (
+            "SELECT number, topic, payload, retain, correlation FROM outbox WHERE number > ? ORDER BY number LIMIT ?"
+        )
+        with self._lock, self._faults():
+            rows = self._db.execute(statement, (after, limit)).fetchall()
+        return [
+            (number, Message(topic, payload, bool(retain), correlation))
+            for number, topic, payload, retain, correlation in rows
+        ]
+
+    def published(self, numbers: Sequence[int]) -> None:
+        """Forget messages that the broker has."""
         with self._faults(), self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", written)
-            self._db.executemany("DELETE FROM state WHERE key = ?", deleted)
+            self._db.executemany("DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers])
 
     def next_seq(self) -> int:
         """The next message number, from 1; never the same twice. A crash skips those that were reserved."""

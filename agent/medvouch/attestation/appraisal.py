@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from medvouch.attestation import refusals
 from medvouch.attestation.evidence import EAT_CONTENT_TYPE, QuoteRecord, UnverifiedEvidence, qualifying_data
 from medvouch.attestation.key_roles import check_device_key
+from medvouch.attestation.ledger_heads import LedgerExpectation, consistent_head
 from medvouch.attestation.policy import Policy
 from medvouch.attestation.reference import VerifiedReference, match
 from medvouch.attestation.replay import Logs, Replay, replay
@@ -18,7 +19,7 @@ from medvouch.crypto.keys import PublicKey
 from medvouch.crypto.x509 import verify_lak_certificate
 from medvouch.errors import Refusal
 from medvouch.formats import eventlog, ima, systemd
-from medvouch.formats.eat import Eat
+from medvouch.formats.eat import Eat, LedgerHead
 from medvouch.formats.enrolment import device_id
 from medvouch.formats.tpm import Attest, CertifyInfo, PcrSelection, QuoteInfo, SignedAttest
 from medvouch.formats.tpm_public import Public
@@ -39,7 +40,8 @@ class Expectation:
 
     `nonce` None: an offline verifier that issued no challenge, so freshness is not judged. `attestation_key` and
     `client_key_thumbprint` None: no enrolment record at hand, the certificates alone say whose keys these are.
-    `last_clock`: of the last evidence accepted from this device.
+    `last_clock`: of the last evidence accepted from this device. `ledger` None: nothing is known of its ledger, and
+    nothing is said of it.
     """
 
     appraiser: str
@@ -48,6 +50,7 @@ class Expectation:
     attestation_key: PublicKey | None = None
     client_key_thumbprint: bytes | None = None
     last_clock: BootClock | None = None
+    ledger: LedgerExpectation | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Appraisal:
-    """Evidence that passed every step, and what it says."""
+    """Evidence that passed every step, and what it says; `ledger_head` is one that was found consistent, or None."""
 
     device: str
     claims: Eat
@@ -70,6 +73,8 @@ class Appraisal:
     replay: Replay
     boot: Boot
     release: str
+    security_epoch: int
+    ledger_head: LedgerHead | None = None
 
 
 def appraise(
@@ -90,8 +95,9 @@ def appraise(
     11. The claims are of this boot.
     12. The event log is the one the claims name.
     13. Every quoted PCR is explained by replaying the logs; boot_aggregate is recomputed.
-    14. Only verified events are interpreted: Secure Boot as the policy demands.
-    15. The boot chain is that of a reference.
+    14. The ledger continues the one known, and the TPM confirms its last checkpoint.
+    15. Only verified events are interpreted: Secure Boot as the policy demands.
+    16. The boot chain is that of a reference.
     """
     record = evidence.quote
     device, attestation_key = _attestation_key(record, expected, anchors, judged_at)  # 1, 2
@@ -112,12 +118,25 @@ def appraise(
     if hashlib.sha256(evidence.uefi).digest() != claims.uefi_log_digest:  # 12
         raise Refusal(refusals.LOG_DIGEST_MISMATCH, "the claims name another event log", place="uefi")
     replayed = replay(_logs(evidence), record.pcrs)  # 13
+    head = None
+    if expected.ledger is not None:  # 14
+        head = consistent_head(evidence.checkpoint, claims, quote, attestation_key, expected.ledger)
     texts = [text for reference in anchors.references for text in reference.values.command_lines]
-    boot = understand(replayed.events, command_lines=texts)  # 14
+    boot = understand(replayed.events, command_lines=texts)  # 15
     if policy.require_secure_boot and boot.secure_boot is not SecureBoot.ON:
         raise Refusal(refusals.SECURE_BOOT_OFF, f"by verified events it is {boot.secure_boot.value}", place="PCR 7")
-    reference = match(replayed.events, anchors.references)  # 15
-    return Appraisal(device, claims, clock, quote.clock_info.safe, replayed, boot, reference.release)
+    reference = match(replayed.events, anchors.references)  # 16
+    return Appraisal(
+        device=device,
+        claims=claims,
+        boot_clock=clock,
+        clock_safe=quote.clock_info.safe,
+        replay=replayed,
+        boot=boot,
+        release=reference.release,
+        security_epoch=reference.security_epoch,
+        ledger_head=head,
+    )
 
 
 def _logs(evidence: UnverifiedEvidence) -> Logs:

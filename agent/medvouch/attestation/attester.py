@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from medvouch.attestation.evidence import EAT_CONTENT_TYPE, PcrValues, QuoteRecord, encode_evidence, qualifying_data
 from medvouch.attestation.provisioning import attestation_key, load_ldevid
@@ -13,9 +14,9 @@ from medvouch.crypto import cose
 from medvouch.crypto.tpm import pcr_digest
 from medvouch.errors import TpmFault
 from medvouch.formats.algorithms import HashAlg
-from medvouch.formats.eat import Eat
+from medvouch.formats.eat import Eat, LedgerHead
 from medvouch.formats.identity import DeviceIdentity
-from medvouch.formats.tpm import Attest, PcrSelection, QuoteInfo, SignedAttest
+from medvouch.formats.tpm import Attest, ClockInfo, PcrSelection, QuoteInfo, SignedAttest
 from medvouch.ports import Clock, CreatedKey, KeyHandle, MeasurementLogs, Tpm
 
 QUOTE_ATTEMPTS = 5
@@ -54,34 +55,64 @@ class Description:
     sw_version: str
 
 
+def boot_name(clock: ClockInfo) -> str:
+    """Names a boot: resetCount and restartCount of the TPM."""
+    return f"{clock.reset_count}.{clock.restart_count}"
+
+
+class LedgerSource(Protocol):
+    """Where the device's ledger stands, for its evidence."""
+
+    def head(self, since: int) -> tuple[LedgerHead, bytes] | None:
+        """The head, and the record `checkpoint` with its proofs from size `since`; None before the first checkpoint."""
+        ...
+
+
 class Attester:
-    """Makes evidence. Blocking, and as single-threaded as its Tpm; raises TpmFault or StorageFault."""
+    """Makes evidence. Blocking, and as single-threaded as its Tpm; raises TpmFault or StorageFault.
+
+    `ledger` None: a device without one. `update_state` tells how far an update has come.
+    """
 
     def __init__(
-        self, tpm: Tpm, logs: MeasurementLogs, clock: Clock, keys: AttestationKeys, description: Description
+        self,
+        tpm: Tpm,
+        logs: MeasurementLogs,
+        clock: Clock,
+        keys: AttestationKeys,
+        description: Description,
+        *,
+        ledger: LedgerSource | None = None,
+        update_state: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._tpm = tpm
         self._logs = logs
         self._clock = clock
         self._keys = keys
         self._description = description
+        self._ledger = ledger
+        self._update_state = update_state
         self._signer = TpmSigner(tpm, keys.ldevid, keys.ldevid_public)
         boot = tpm.read_clock()
         self._boot_count = boot.reset_count
-        self.boot_id = f"{boot.reset_count}.{boot.restart_count}"
-        """Names this boot: resetCount and restartCount of the TPM."""
+        self.boot_id = boot_name(boot)
 
-    def evidence(self, nonce: bytes, appraiser: str, selection: PcrSelection) -> bytes:
-        """Encoded evidence for one challenge: the claims, then the quote over them, then the logs."""
+    def evidence(self, nonce: bytes, appraiser: str, selection: PcrSelection, *, ledger_since: int = 0) -> bytes:
+        """Encoded evidence for one challenge: the claims, then the quote over them, then the logs.
+
+        `ledger_since` is the size of the ledger that the appraiser knows: what came since is proven to continue it.
+        """
         uefi = self._logs.uefi()
-        payload = self._claims(nonce, appraiser, uefi).encode()
+        ledger = self._ledger.head(ledger_since) if self._ledger else None
+        head, checkpoint = ledger or (None, None)
+        payload = self._claims(nonce, appraiser, uefi, head).encode()
         eat = cose.sign1(payload, self._signer, content_type=EAT_CONTENT_TYPE)
         quote, pcrs = self._quote(qualifying_data(appraiser, nonce, payload), selection)
         keys = self._keys
         record = QuoteRecord(quote, pcrs, keys.lak_certificate, keys.ldevid_public, keys.ldevid_certify)
-        return encode_evidence(eat, record, uefi, self._logs.systemd(), self._logs.ima())
+        return encode_evidence(eat, record, uefi, self._logs.systemd(), self._logs.ima(), checkpoint)
 
-    def _claims(self, nonce: bytes, appraiser: str, uefi: bytes) -> Eat:
+    def _claims(self, nonce: bytes, appraiser: str, uefi: bytes, head: LedgerHead | None) -> Eat:
         about = self._description
         return Eat(
             nonce=nonce,
@@ -97,6 +128,8 @@ class Attester:
             sw_name=about.sw_name,
             sw_version=about.sw_version,
             uefi_log_digest=hashlib.sha256(uefi).digest(),
+            ledger_head=head,
+            update_state=self._update_state(),
         )
 
     def _quote(self, qualifying: bytes, selection: PcrSelection) -> tuple[SignedAttest, PcrValues]:

@@ -15,6 +15,8 @@ from medvouch.errors import InputError, Refusal
 from medvouch.formats import cbor
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cmw import Collection, Indicator, Record
+from medvouch.formats.cose import Sign1
+from medvouch.formats.eat import Eat, LedgerHead
 from medvouch.formats.tpm import SignedAttest
 
 COLLECTION_TYPE = "urn:uuid:157fd125-3352-41e4-9c9c-1a6a7e973da7"
@@ -26,6 +28,7 @@ MEDIA_TYPES = {
     "uefi": "application/vnd.medvouch.tcg2-log",
     "systemd": "application/vnd.medvouch.systemd-tpm2-measure",
     "ima": "application/vnd.medvouch.ima-binary",
+    "checkpoint": "application/vnd.medvouch.checkpoint+cbor",
 }
 REQUIRED_LABELS = frozenset({"eat", "quote", "uefi"})
 MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
@@ -134,6 +137,7 @@ class UnverifiedEvidence:
     systemd: bytes | None
     ima: bytes | None
     data: bytes
+    checkpoint: bytes | None = None
 
     @classmethod
     def parse(cls, data: bytes) -> UnverifiedEvidence:
@@ -161,6 +165,7 @@ class UnverifiedEvidence:
             systemd=values.get("systemd"),
             ima=values.get("ima"),
             data=data,
+            checkpoint=values.get("checkpoint"),
         )
 
 
@@ -174,12 +179,32 @@ def _value(label: str, record: Record | Collection) -> bytes:
     return record.value
 
 
-def encode_evidence(eat: bytes, quote: QuoteRecord, uefi: bytes, systemd: bytes | None, ima: bytes | None) -> bytes:
+def encode_evidence(
+    eat: bytes,
+    quote: QuoteRecord,
+    uefi: bytes,
+    systemd: bytes | None,
+    ima: bytes | None,
+    checkpoint: bytes | None = None,
+) -> bytes:
     """The CMW collection of these records."""
-    values = {"eat": eat, "quote": quote.encode(), "uefi": uefi, "systemd": systemd, "ima": ima}
+    values = {
+        "eat": eat,
+        "quote": quote.encode(),
+        "uefi": uefi,
+        "systemd": systemd,
+        "ima": ima,
+        "checkpoint": checkpoint,
+    }
     records: dict[str | int, Record | Collection] = {
         label: Record(MEDIA_TYPES[label], value, Indicator.EVIDENCE)
         for label, value in values.items()
         if value is not None
     }
     return Collection(COLLECTION_TYPE, records).encode()
+
+
+def claimed_head(evidence: bytes) -> LedgerHead | None:
+    """The ledger head that one's own evidence claims. Raises InputError, Refusal as `UnverifiedEvidence.parse`."""
+    message = Sign1.parse(UnverifiedEvidence.parse(evidence).eat)
+    return Eat.parse(message.payload or b"").ledger_head

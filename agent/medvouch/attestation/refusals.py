@@ -288,6 +288,26 @@ LOG_DIGEST_MISMATCH = RefusalKind(
     "The event log is not the one that the claims were made over.",
     "challenge the device again; treat it as compromised if it repeats",
 )
+LEDGER_MISSING = RefusalKind(
+    "ledger-missing",
+    "The evidence says nothing of the device's ledger.",
+    "look at the device's health: its ledger may be unreadable, or its TPM refuses checkpoints",
+)
+CHECKPOINT_MISMATCH = RefusalKind(
+    "checkpoint-mismatch",
+    "The checkpoint that comes with the evidence is not the one that the claims name, or is of no earlier time.",
+    "challenge the device again; treat it as compromised if it repeats",
+)
+LEDGER_ROLLED_BACK = RefusalKind(
+    "ledger-rolled-back",
+    "The device's ledger is shorter than it was: its disk was put back to an earlier state.",
+    "find out who had access to the disk; restore the newest state, or enrol the device again",
+)
+LEDGER_FORKED = RefusalKind(
+    "ledger-history-changed",
+    "The device's ledger does not continue the one that was confirmed before: its history was changed.",
+    "treat the device as compromised; the ledger confirmed before is the evidence",
+)
 SECURE_BOOT_OFF = RefusalKind(
     "secure-boot-off",
     "The device booted without Secure Boot, or cannot show that it was on.",
@@ -333,6 +353,11 @@ RESULT_EVIDENCE_MISMATCH = RefusalKind(
     "result-evidence-mismatch",
     "The attestation result is about other evidence than this device sent.",
     "find out who alters evidence between device and appraiser",
+)
+RESULT_LEDGER_MISMATCH = RefusalKind(
+    "result-ledger-mismatch",
+    "The attestation result confirms another ledger than this device has, or none.",
+    "find out who alters evidence between device and appraiser; ask for an appraiser that checks ledgers",
 )
 RESULT_DEVICE_MISMATCH = RefusalKind(
     "result-device-mismatch",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from medvouch.attestation import refusals
@@ -11,6 +11,7 @@ from medvouch.crypto import cose
 from medvouch.crypto.keys import PublicKey, Signer
 from medvouch.errors import MedvouchError, Refusal
 from medvouch.formats.ear import Ear, Reason, Tier, TrustVector
+from medvouch.formats.eat import LedgerHead
 
 if TYPE_CHECKING:
     from medvouch.attestation.appraisal import Appraisal  # devices check results and appraise nothing
@@ -32,6 +33,8 @@ _VECTORS = {
     refusals.SIGNER_NOT_ENROLLED.code: _INSTANCE_UNKNOWN,
     refusals.UEID_MISMATCH.code: _INSTANCE_UNKNOWN,
     refusals.TPM_CLEARED.code: _INSTANCE_UNKNOWN,
+    refusals.LEDGER_ROLLED_BACK.code: _INSTANCE_UNKNOWN,
+    refusals.LEDGER_FORKED.code: _INSTANCE_UNKNOWN,
     refusals.SECURE_BOOT_OFF.code: _CONFIGURATION_UNSUPPORTED,
     refusals.PCR_MISMATCH.code: _EXECUTABLES_UNRECOGNISED,
     refusals.PCR_UNEXPLAINED.code: _EXECUTABLES_UNRECOGNISED,
@@ -58,7 +61,8 @@ class Occasion:
 
 def affirm(occasion: Occasion, appraisal: Appraisal) -> Ear:
     """The EAR of evidence that passed every step."""
-    return _ear(occasion, Tier.AFFIRMING, AFFIRMING_VECTOR, appraisal.boot_clock.reset_count, ())
+    ear = _ear(occasion, Tier.AFFIRMING, AFFIRMING_VECTOR, appraisal.boot_clock.reset_count, ())
+    return replace(ear, ledger_head=appraisal.ledger_head)
 
 
 def contraindicate(occasion: Occasion, error: MedvouchError) -> Ear:
@@ -109,12 +113,18 @@ def verify_signed(data: bytes, appraisers: Sequence[PublicKey]) -> VerifiedEar:
 
 
 def verify_result(
-    data: bytes, appraisers: Sequence[PublicKey], *, device: str, nonce: bytes, evidence_digest: bytes
+    data: bytes,
+    appraisers: Sequence[PublicKey],
+    *,
+    device: str,
+    nonce: bytes,
+    evidence_digest: bytes,
+    ledger_head: LedgerHead | None = None,
 ) -> VerifiedEar:
-    """What the device checks before it believes a verdict about itself.
+    """What the device checks before it believes a verdict about itself; a good one confirms the ledger head it sent.
 
     Raises Refusal `result-signature-invalid`, `result-device-mismatch`, `result-nonce-mismatch`,
-    `result-evidence-mismatch`; InputError where the claims are malformed.
+    `result-evidence-mismatch`, `result-ledger-mismatch`; InputError where the claims are malformed.
     """
     verified = verify_signed(data, appraisers)
     ear = verified.ear
@@ -124,4 +134,6 @@ def verify_result(
         raise Refusal(refusals.RESULT_NONCE_MISMATCH, f"it answers {ear.nonce.hex()}")
     if ear.evidence_digest != evidence_digest:
         raise Refusal(refusals.RESULT_EVIDENCE_MISMATCH, f"it judges evidence {ear.evidence_digest.hex()}")
+    if ear.status is Tier.AFFIRMING and ear.ledger_head != ledger_head:
+        raise Refusal(refusals.RESULT_LEDGER_MISMATCH, f"it confirms {ear.ledger_head}, sent was {ledger_head}")
     return verified

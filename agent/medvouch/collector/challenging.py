@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from medvouch import __version__
 from medvouch.attestation.appraisal import Anchors, Appraisal, Expectation, appraise
 from medvouch.attestation.evidence import UnverifiedEvidence, evidence_digest
+from medvouch.attestation.ledger_heads import LedgerExpectation
 from medvouch.attestation.policy import Policy
 from medvouch.attestation.results import Occasion, affirm, contraindicate, sign_result
 from medvouch.collector.presence import Presence
@@ -113,18 +114,23 @@ class Challenger:
         nonce = self._entropy.bytes(NONCE_BYTES)
         asked = self._asked[device] = _Asked(nonce, self._new_id(), asyncio.get_running_loop().create_future())
         try:
-            data = await self._evidence(device, asked, timeout_s)
+            data = await self._evidence(record, asked, timeout_s)
             outcome = await asyncio.to_thread(self._judge_evidence, record, nonce, data)
             await self._announce(outcome)
         finally:
             del self._asked[device]  # not before: the next one is held against the clock that this one leaves
         return outcome
 
-    async def _evidence(self, device: str, asked: _Asked, timeout_s: float) -> bytes:
+    async def _evidence(self, record: EnrolledDevice, asked: _Asked, timeout_s: float) -> bytes:
+        device = record.device
         try:
             async with asyncio.timeout(timeout_s):
                 await self.presence.online(device)
-                args: dict[str, object] = {"nonce": asked.nonce, "appraiser": self._judge.name}
+                args: dict[str, object] = {
+                    "nonce": asked.nonce,
+                    "appraiser": self._judge.name,
+                    "ledger": record.ledger_size,
+                }
                 await self._send(device, "attest", asked.command, args)
                 return await asked.arrival
         except TimeoutError:
@@ -162,6 +168,7 @@ class Challenger:
             attestation_key=load_spki(record.attestation_key),
             client_key_thumbprint=record.client_key_thumbprint,
             last_clock=record.last_clock,
+            ledger=LedgerExpectation(record.nv_names, record.last_head),
         )
         now = self._clock.now().ms // 1000
         occasion = Occasion(record.device, nonce, evidence_digest(data), now, DEVELOPER, __version__, judge.policy.id)
@@ -176,7 +183,8 @@ class Challenger:
 
     async def _announce(self, outcome: Outcome) -> None:
         if outcome.appraisal is not None:
-            self._registry.accepted(outcome.device, outcome.appraisal.boot_clock)
+            appraisal = outcome.appraisal
+            self._registry.accepted(outcome.device, appraisal.boot_clock, appraisal.ledger_head)
         await self._transport.publish(topics.result(outcome.device, outcome.nonce), outcome.result)
         error = outcome.error
         fields = {

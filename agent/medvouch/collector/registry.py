@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
 from medvouch.attestation.appraisal import BootClock
+from medvouch.crypto.merkle import EMPTY_ROOT
 from medvouch.errors import InputError, StorageFault
+from medvouch.formats.claims import LedgerHead
 from medvouch.formats.enrolment import (
     MAX_ANSWER_BYTES,
     DeviceId,
@@ -34,8 +36,8 @@ class EnrolledDevice(Record):
     `attestation_key` is the LAK's SubjectPublicKeyInfo, `client_key_thumbprint` of the MQTT client key (RFC 9679),
     `ek_hash` SHA-256 of the EK's SubjectPublicKeyInfo; `escrow` holds the TPM's hierarchy authorisations, sealed to the
     accountable owner. `nv_names` are the NV indexes' Names; the device enrolled at the security epoch `floor`, while
-    its floor counter stood at `floor_base`; `iak_public` and `ldevid_public` are TPMT_PUBLIC. The counts are those of
-    the last evidence accepted, all zero before the first.
+    its floor counter stood at `floor_base`; `iak_public` and `ldevid_public` are TPMT_PUBLIC. Counts and ledger
+    head are those of the last evidence accepted, all zero before the first.
     """
 
     FORMAT = "registry"
@@ -55,6 +57,16 @@ class EnrolledDevice(Record):
     reset_count: Annotated[int, Uint()] = 0
     restart_count: Annotated[int, Uint()] = 0
     clock_ms: Annotated[int, Uint()] = 0
+    ledger_size: Annotated[int, Uint()] = 0
+    ledger_root: Digest = EMPTY_ROOT
+    ledger_counter: Annotated[int, Uint(2**64 - 1)] = 0
+
+    @property
+    def last_head(self) -> LedgerHead | None:
+        """The head of its ledger that was last confirmed."""
+        if not self.ledger_size:
+            return None
+        return LedgerHead(self.ledger_size, self.ledger_root, self.ledger_counter)
 
     @property
     def last_clock(self) -> BootClock:
@@ -121,13 +133,15 @@ class Registry:
             }
         )
 
-    def accepted(self, device: str, clock: BootClock) -> None:
-        """Remember how far the device's TPM had come in the last evidence accepted."""
+    def accepted(self, device: str, clock: BootClock, head: LedgerHead | None) -> None:
+        """Remember how far the device's TPM and its ledger had come in the last evidence accepted."""
         record = self.find(device)
         if record is not None:
             risen = replace(
                 record, reset_count=clock.reset_count, restart_count=clock.restart_count, clock_ms=clock.clock_ms
             )
+            if head is not None:
+                risen = replace(risen, ledger_size=head.size, ledger_root=head.root, ledger_counter=head.counter)
             self._store.put({f"device/{device}": risen.encode()})
 
     def _read(self, key: str, parse: Callable[[bytes], T]) -> T | None:

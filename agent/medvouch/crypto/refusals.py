@@ -132,4 +132,22 @@ FLOOR_APPROVAL_INVALID = RefusalKind(
     "ask the floor authority for an approval of this device's present counter",
 )
 
+# --- ledger ----------------------------------------------------------------------------------------------------------
+
+MERKLE_INCLUSION = RefusalKind(
+    "merkle-inclusion",
+    "An entry is not shown to stand in the ledger it is said to be of.",
+    "get the ledger again from the device, and compare its head with the last attestation result",
+)
+MERKLE_CONSISTENCY = RefusalKind(
+    "merkle-consistency",
+    "One state of a ledger did not grow out of the other: entries were changed, removed or put in.",
+    "treat the device as compromised; keep both states, they are the evidence",
+)
+CHECKPOINT_NOT_CERTIFIED = RefusalKind(
+    "checkpoint-not-certified",
+    "The device's TPM does not confirm this checkpoint of the ledger in its own counter and index.",
+    "treat the ledger as forged from here on; if the TPM was cleared on purpose, enrol the device again",
+)
+
 TABLE = refusal_table(globals())

@@ -7,8 +7,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from medvouch.attestation.attester import AttestationKeys, Attester, Description
+from medvouch.attestation.attester import AttestationKeys, Attester, Description, LedgerSource, boot_name
 from medvouch.attestation.enrollee import Enrollee
+from medvouch.attestation.provisioning import load_ldevid
+from medvouch.attestation.tpm_signer import TpmSigner
 from medvouch.crypto.keys import key_thumbprint
 from medvouch.daemon import refusals
 from medvouch.daemon.attesting import AttestingService, Verdicts
@@ -16,6 +18,7 @@ from medvouch.daemon.commanding import CommandDesk
 from medvouch.daemon.enrolling import enrol
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
+from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.service import Service
 from medvouch.daemon.standing import Standing
@@ -25,6 +28,9 @@ from medvouch.daemon.worker import Worker
 from medvouch.errors import InputError, Refusal, TpmFault
 from medvouch.formats.eat import NONCE_SIZES
 from medvouch.formats.identity import DeviceIdentity
+from medvouch.ledger.anchoring import Anchor
+from medvouch.ledger.statements import Author
+from medvouch.ports import Commit, CreatedKey, KeyHandle
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +57,15 @@ class Agent:
         """Enrol if need be, then serve until cancelled."""
         identity = self.standing.identity or await self._enrol()
         await self._check_ownership()
-        attester = await self._worker.run(lambda: self.attester(identity))
+        keys = await self._worker.run(lambda: AttestationKeys.load(self._around.tpm, identity))
+        pen = await self._worker.run(lambda: self._pen(identity, keys.ldevid))
         device = identity.device_id
         around = self._around
-        self.reporter = reporter = Reporter(self._store, around.clock, device, attester.boot_id)
+        self.reporter = reporter = Reporter(self._store, around.clock, device, pen.boot)
         transport = around.links.service(device, reporter.will())
+        anchor = Anchor(around.tpm, keys.lak, INDEXES, identity.nv_auths)
+        recorder = Recorder(self._store, self._worker, pen, anchor, reporter, self.health)
+        attester = await self._worker.run(lambda: self.attester(identity, keys, recorder))
         self.attesting = AttestingService(
             attester,
             self._worker,
@@ -63,9 +73,18 @@ class Agent:
             self.standing,
             self.health,
             Verdicts(self._trusted.appraiser, device, around.clock),
+            recorder,
         )
         self.service = Service(
-            device, self._hardware, transport, self.standing, reporter, self.attesting, self.health, self._store
+            device,
+            self._hardware,
+            transport,
+            self.standing,
+            reporter,
+            self.attesting,
+            self.health,
+            self._store,
+            recorder,
         )
         handlers = {"attest": self.service.attest, "commission": self.service.commission}
         desk = CommandDesk(self._trusted.commander, handlers, device, reporter, self._store, around.clock)
@@ -110,9 +129,23 @@ class Agent:
             await transport.close()
 
     def _keep(self, identity: DeviceIdentity) -> None:
-        """The certificate first: an identity on the disk means that all of it is."""
+        """The certificate first: an identity on the disk means that all of it is, and the ledger's first entry."""
         self._around.credentials.install(identity.client_chain)
-        self.standing.enrolled(identity)
+        tpm, change = self._around.tpm, self.standing.enrolled(identity)
+        key = load_ldevid(tpm, CreatedKey(identity.ldevid_public, identity.ldevid_private))
+        try:
+            around = Circumstances("enrolment authority", identity.accountable_owner, {"answer": identity.answer})
+            row = self._pen(identity, key).entry(0, change, around)
+        finally:
+            tpm.flush(key)
+        self._store.commit(Commit(change.values, row))
+
+    def _pen(self, identity: DeviceIdentity, key: KeyHandle) -> Pen:
+        """What signs ledger entries in this boot. Blocking."""
+        tpm = self._around.tpm
+        author = Author(identity.device_id, identity.ueid)
+        boot = boot_name(tpm.read_clock())
+        return Pen(TpmSigner(tpm, key, identity.ldevid_public), author, self._around.clock, boot)
 
     async def _check_ownership(self) -> None:
         """Power may go between keeping the identity and taking the TPM; the authorisations are in the escrow only."""
@@ -123,7 +156,7 @@ class Agent:
             log.warning("%s", fault)
             self.health.report("tpm", fault)
 
-    def attester(self, identity: DeviceIdentity) -> Attester:
+    def attester(self, identity: DeviceIdentity, keys: AttestationKeys, ledger: LedgerSource | None = None) -> Attester:
         """What makes evidence with this identity's keys. Blocking; raises TpmFault."""
         hardware = self._hardware
         description = Description(
@@ -135,8 +168,8 @@ class Agent:
             sw_name=hardware.sw_name,
             sw_version=hardware.sw_version,
         )
-        keys = AttestationKeys.load(self._around.tpm, identity)
-        return Attester(self._around.tpm, self._around.logs, self._around.clock, keys, description)
+        around = self._around
+        return Attester(around.tpm, around.logs, around.clock, keys, description, ledger=ledger)
 
 
 def _challenge(args: Mapping[str, Any]) -> tuple[bytes, str]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from medvouch.attestation.attester import Attester
-from medvouch.attestation.evidence import evidence_digest
+from medvouch.attestation.evidence import claimed_head, evidence_digest
 from medvouch.attestation.policy import STATIC_PCRS
 from medvouch.attestation.results import VerifiedEar, verify_result
 from medvouch.crypto.keys import PublicKey
 from medvouch.daemon.health import Health
+from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.standing import Standing
 from medvouch.daemon.worker import Worker
 from medvouch.errors import MedvouchError
 from medvouch.formats.ear import Ear
+from medvouch.formats.eat import LedgerHead
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.messages.payloads import Fields
 from medvouch.ports import Clock
@@ -41,6 +43,14 @@ class Verdicts:
         return self.appraiser.at(self.clock.now().ms // 1000)
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """Evidence that was sent."""
+
+    digest: bytes
+    head: LedgerHead | None
+
+
 class AttestingService:
     """Makes evidence for challenges and checks what the appraiser makes of it."""
 
@@ -52,6 +62,7 @@ class AttestingService:
         standing: Standing,
         health: Health,
         verdicts: Verdicts,
+        recorder: Recorder,
     ) -> None:
         self._attester = attester
         self._worker = worker
@@ -59,12 +70,18 @@ class AttestingService:
         self._standing = standing
         self._health = health
         self._verdicts = verdicts
-        self._pending: OrderedDict[bytes, bytes] = OrderedDict()
+        self._recorder = recorder
+        self._pending: OrderedDict[bytes, _Sent] = OrderedDict()
+        """By nonce."""
+        self.listeners: list[Callable[[Ear], Awaitable[None]]] = []
+        """Whoever wants to know of verdicts that were believed and kept."""
 
-    async def evidence(self, nonce: bytes, appraiser: str) -> bytes:
+    async def evidence(self, nonce: bytes, appraiser: str, *, ledger_since: int = 0) -> bytes:
         """Evidence for one challenge; what goes wrong is reported as a problem and an event, then raised."""
         try:
-            data = await self._worker.run(lambda: self._attester.evidence(nonce, appraiser, STATIC_PCRS))
+            data = await self._worker.run(
+                lambda: self._attester.evidence(nonce, appraiser, STATIC_PCRS, ledger_since=ledger_since)
+            )
         except MedvouchError as error:
             if self._health.report("attestation", error):
                 log.warning("%s", error)
@@ -73,37 +90,50 @@ class AttestingService:
         self._health.clear("attestation")
         return data
 
-    async def challenged(self, nonce: bytes, appraiser: str) -> None:
+    async def challenged(self, nonce: bytes, appraiser: str, ledger_since: int) -> None:
         """Answer a challenge that came as a command."""
-        data = await self.evidence(nonce, appraiser)
-        self._pending[nonce] = evidence_digest(data)
+        data = await self.evidence(nonce, appraiser, ledger_since=ledger_since)
+        self._pending[nonce] = _Sent(evidence_digest(data), claimed_head(data))
         while len(self._pending) > MAX_PENDING:
             self._pending.popitem(last=False)
         await self._reporter.evidence("attestation", data, nonce)
 
     async def verdict(self, nonce: bytes, data: bytes) -> None:
         """Check and keep a result; one not ours, not the appraiser's or not to be kept becomes an event."""
+        sent = self._pending.get(nonce, _Sent(b"", None))
         try:
             verified = verify_result(
                 data,
                 self._verdicts.appraisers(),
                 device=self._verdicts.device,
                 nonce=nonce,
-                evidence_digest=self._pending.get(nonce, b""),
+                evidence_digest=sent.digest,
+                ledger_head=sent.head,
             )
-            self._standing.judged(verified.ear, verified.data)
+            await self._keep(verified)
         except MedvouchError as error:
             log.warning("%s", error)
-            await self._reporter.event("result-refused", {"code": error.code, "detail": error.detail})
+            fields = {"code": error.code, "detail": error.detail, "nonce": nonce.hex()}
+            await self._reporter.event("result-refused", fields)
             return
         del self._pending[nonce]
-        await self.announce(verified)
+        for listener in self.listeners:
+            await listener(verified.ear)
 
-    async def announce(self, verified: VerifiedEar) -> None:
-        """Publish a verdict as event and as retained state."""
+    async def _keep(self, verified: VerifiedEar) -> None:
+        """Record a verdict, and tell of it as event and as retained state."""
         fields = summary(verified.ear)
-        await self._reporter.event("attestation", fields)
-        await self._reporter.state("attestation", fields)
+        messages = [
+            self._reporter.event_message("attestation", fields),
+            self._reporter.state_message("attestation", fields),
+        ]
+        around = Circumstances(
+            actor=f"appraiser {verified.ear.verifier_developer} {verified.ear.verifier_build}",
+            owner=self._standing.owner,
+            attachments={"ear": verified.data},
+            named={"evidence": verified.ear.evidence_digest},
+        )
+        await self._recorder.record(self._standing.judged(verified), around, messages)
 
 
 def summary(ear: Ear) -> Fields:

@@ -11,6 +11,7 @@ from medvouch.daemon.attesting import AttestingService, summary
 from medvouch.daemon.commanding import CommandDesk
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
+from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.refusals import COMMAND_MALFORMED
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.standing import Standing
@@ -43,6 +44,7 @@ class Service:
         attesting: AttestingService,
         health: Health,
         store: WatchedStore,
+        recorder: Recorder,
     ) -> None:
         self._device = device
         self._hardware = hardware
@@ -52,6 +54,7 @@ class Service:
         self._attesting = attesting
         self._health = health
         self._store = store
+        self._recorder = recorder
 
     @property
     def connected(self) -> bool:
@@ -64,7 +67,8 @@ class Service:
         return self._transport
 
     async def run(self, desk: CommandDesk) -> None:
-        """Serve until cancelled, then publish what is queued and say goodbye."""
+        """Serve until cancelled, then publish what is queued and say goodbye. Each boot begins with a checkpoint."""
+        await self._recorder.checkpoint()
         await self._transport.start([topics.commands(self._device), topics.results(self._device)])
         publishing = asyncio.create_task(self._reporter.run(self._transport))
         try:
@@ -137,11 +141,14 @@ class Service:
         }
 
     async def attest(self, command: VerifiedCommand) -> Fields:
-        """`cmd/attest`: args `nonce` (bytes, 8 to 64) and `appraiser` (text)."""
+        """`cmd/attest`: args `nonce` (bytes, 8 to 64), `appraiser` (text), and `ledger`, its size as known, or none."""
         nonce, appraiser = command.args.get("nonce"), command.args.get("appraiser")
+        since = command.args.get("ledger", 0)
         if not isinstance(nonce, bytes) or not isinstance(appraiser, str) or len(nonce) not in NONCE_SIZES:
             raise Refusal(COMMAND_MALFORMED, "attest needs a nonce of 8 to 64 bytes and the appraiser's name")
-        await self._attesting.challenged(nonce, appraiser)
+        if type(since) is not int or since < 0:
+            raise Refusal(COMMAND_MALFORMED, "attest takes the size of the ledger as a number")
+        await self._attesting.challenged(nonce, appraiser, since)
         return {"nonce": nonce.hex()}
 
     async def commission(self, command: VerifiedCommand) -> Fields:
@@ -149,9 +156,14 @@ class Service:
         owner = command.args.get("owner")
         if not isinstance(owner, str) or not 0 < len(owner) <= MAX_OWNER_LENGTH:
             raise Refusal(COMMAND_MALFORMED, f"commission needs an owner of 1 to {MAX_OWNER_LENGTH} characters")
-        self._standing.commissioned(owner)
-        await self._reporter.event("commissioned", {"owner": owner})
-        await self._reporter.state("identity", self.identity_fields())
+        change = self._standing.commissioned(owner)
+        after = {**self.identity_fields(), "life": change.transition.after, "owner": owner}
+        messages = [
+            self._reporter.event_message("commissioned", {"owner": owner}),
+            self._reporter.state_message("identity", after),
+        ]
+        around = Circumstances("commander", owner, {"command": command.data})
+        await self._recorder.record(change, around, messages, checkpoint=True)
         return {"owner": owner}
 
     async def _receive(self, desk: CommandDesk) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from medvouch.attestation.results import VerifiedEar
 from medvouch.errors import InputError, StorageFault
 from medvouch.formats.ear import Ear
 from medvouch.formats.identity import DeviceIdentity
+from medvouch.formats.ledger import Transition
 from medvouch.lifecycle.life import Cause, Life, advance
 from medvouch.ports import Store
 
@@ -20,8 +23,20 @@ EAR_KEY = "last-ear"
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Change:
+    """A transition and the values that become durable with it."""
+
+    transition: Transition
+    values: Mapping[str, bytes | None]
+
+    def with_values(self, more: Mapping[str, bytes | None]) -> Change:
+        """The same transition with more values."""
+        return replace(self, values={**self.values, **more})
+
+
 class Standing:
-    """A typed view of the store; each change is one transaction. What cannot be read back is `state-corrupt`."""
+    """A typed view of the store, and what changes in it. What cannot be read back is `state-corrupt`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -54,16 +69,23 @@ class Standing:
             remedy = "restore the state directory from a backup, or enrol the device again"
             raise StorageFault("state-corrupt", f"the stored {key}: {error}", remedy=remedy) from error
 
-    def enrolled(self, identity: DeviceIdentity) -> None:
-        """Keep a new identity and move on."""
-        life = advance(self.life, Cause.ENROL)
-        self._store.put({IDENTITY_KEY: identity.encode(), LIFE_KEY: life.encode()})
+    def moved(self, cause: Cause) -> Change:
+        """A step of its life; Refusal `transition-not-allowed` where it does not lead there."""
+        before = self.life
+        after = advance(before, cause)
+        return Change(Transition("life", before, after, cause), {LIFE_KEY: after.encode()})
 
-    def commissioned(self, owner: str) -> None:
-        """Name the accountable owner and move on; Refusal `transition-not-allowed` where that was done before."""
-        life = advance(self.life, Cause.COMMISSION)
-        self._store.put({OWNER_KEY: owner.encode(), LIFE_KEY: life.encode()})
+    def enrolled(self, identity: DeviceIdentity) -> Change:
+        """A new identity."""
+        return self.moved(Cause.ENROL).with_values({IDENTITY_KEY: identity.encode()})
 
-    def judged(self, ear: Ear, signed: bytes) -> None:
-        """Keep a verified result."""
-        self._store.put({EAR_KEY: ear.encode(), RESULT_KEY: signed})
+    def commissioned(self, owner: str) -> Change:
+        """An accountable owner; Refusal `transition-not-allowed` where one was named before."""
+        return self.moved(Cause.COMMISSION).with_values({OWNER_KEY: owner.encode()})
+
+    def judged(self, verified: VerifiedEar) -> Change:
+        """A verified result."""
+        last, ear = self.last_verdict, verified.ear
+        before = last.status.name.lower() if last else ""
+        transition = Transition("attestation", before, ear.status.name.lower(), "result")
+        return Change(transition, {EAR_KEY: ear.encode(), RESULT_KEY: verified.data})

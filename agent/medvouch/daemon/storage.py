@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from medvouch.daemon.health import Health
 from medvouch.errors import StorageFault
-from medvouch.ports import Store
+from medvouch.ports import Commit, Message, Store
 
 COMPONENT = "storage"
 PROBE_KEY = "probe"
@@ -33,6 +33,37 @@ class WatchedStore:
         with self._watched():
             self._store.put(values)
         self._written()
+
+    def commit(self, change: Commit) -> None:
+        """As the store."""
+        with self._watched():
+            self._store.commit(change)
+        self._written()
+
+    def leaves(self) -> Sequence[bytes]:
+        """As the store."""
+        with self._watched():
+            return self._store.leaves()
+
+    def entries(self) -> Sequence[bytes]:
+        """As the store."""
+        with self._watched():
+            return self._store.entries()
+
+    def checkpoints(self, *, newest: int | None = None) -> Sequence[bytes]:
+        """As the store."""
+        with self._watched():
+            return self._store.checkpoints(newest=newest)
+
+    def outbox(self, after: int, limit: int) -> Sequence[tuple[int, Message]]:
+        """As the store."""
+        with self._watched():
+            return self._store.outbox(after, limit)
+
+    def published(self, numbers: Sequence[int]) -> None:
+        """As the store."""
+        with self._watched():
+            self._store.published(numbers)
 
     def next_seq(self) -> int:
         """As the store; most numbers are reserved already, so that success says nothing of the disk."""

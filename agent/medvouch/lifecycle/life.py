@@ -1,4 +1,4 @@
-"""The life of a device as one table: from manufacture to commissioning, and who answers for it."""
+"""The life of a device as one table: from manufacture to decommissioning."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ class Life(enum.StrEnum):
     MANUFACTURED = "manufactured"
     ENROLLED = "enrolled"
     COMMISSIONED = "commissioned"
+    FROZEN = "frozen"
+    """About to be decommissioned: nothing changes any more but that."""
+    DECOMMISSIONED = "decommissioned"
+    """Its keys are gone, and were proven gone."""
 
 
 class Cause(enum.StrEnum):
@@ -21,11 +25,16 @@ class Cause(enum.StrEnum):
 
     ENROL = "enrol"
     COMMISSION = "commission"
+    FREEZE = "freeze"
+    SANITISE = "sanitise"
 
 
 TRANSITIONS: dict[tuple[Life, Cause], Life] = {
     (Life.MANUFACTURED, Cause.ENROL): Life.ENROLLED,
     (Life.ENROLLED, Cause.COMMISSION): Life.COMMISSIONED,
+    (Life.ENROLLED, Cause.FREEZE): Life.FROZEN,
+    (Life.COMMISSIONED, Cause.FREEZE): Life.FROZEN,
+    (Life.FROZEN, Cause.SANITISE): Life.DECOMMISSIONED,
 }
 
 

@@ -19,7 +19,10 @@ _FIELDS = ("args", "device", "expires_at", "id", "issued_at", "name")
 
 @dataclass(frozen=True)
 class VerifiedCommand:
-    """A command that holds; times in milliseconds since 1970. Whether it ran before is the device's to know."""
+    """A command that holds; times in milliseconds since 1970. Whether it ran before is the device's to know.
+
+    `data` is the signed whole, for whoever has to show later who said so.
+    """
 
     name: str
     id: str
@@ -27,6 +30,7 @@ class VerifiedCommand:
     issued_at: int
     expires_at: int
     args: Mapping[str, Any]
+    data: bytes
 
 
 def issue_command(
@@ -59,7 +63,7 @@ def verify_command(data: bytes, commanders: Sequence[PublicKey], device: str, no
     if len(data) > MAX_COMMAND_BYTES:
         raise InputError("command-limit", f"{len(data)} bytes where at most {MAX_COMMAND_BYTES} are allowed")
     payload = cose.verify1_by_any(data, commanders, content_type=CONTENT_TYPE, otherwise=refusals.COMMAND_FORGED)
-    command = _parse(payload)
+    command = _parse(payload, data)
     if command.device != device:
         raise Refusal(refusals.COMMAND_MISDIRECTED, f"it is for {command.device}")
     if now_ms > command.expires_at:
@@ -67,7 +71,7 @@ def verify_command(data: bytes, commanders: Sequence[PublicKey], device: str, no
     return command
 
 
-def _parse(payload: bytes) -> VerifiedCommand:
+def _parse(payload: bytes, data: bytes) -> VerifiedCommand:
     fields = cbor.decode(payload)
     if not isinstance(fields, dict) or sorted(map(str, fields)) != list(_FIELDS):
         raise InputError("command-malformed", f"not a map of {', '.join(_FIELDS)}")
@@ -75,4 +79,4 @@ def _parse(payload: bytes) -> VerifiedCommand:
     times = all(type(fields[name]) is int and fields[name] >= 0 for name in ("issued_at", "expires_at"))
     if not texts or not times or not isinstance(fields["args"], dict):
         raise InputError("command-malformed", "a field is of the wrong type")
-    return VerifiedCommand(**fields)
+    return VerifiedCommand(**fields, data=data)

@@ -127,7 +127,9 @@ async def restored_tpm(stage: Stage, gateway: Gateway) -> AsyncIterator[Provoke]
     await gateway.shut_down()
     shutil.copytree(state, present)
     _replace_folder(state, old)
+    mark = stage.mark
     await gateway.boot()
+    await stage.observer.first(lambda heard: heard.code == "tpm-behind-ledger", since=mark)  # it notices by itself, too
     yield lambda: stage.collector.challenger.challenge(gateway.device)
     await gateway.shut_down()
     _replace_folder(state, present)

@@ -198,7 +198,7 @@ def test_a_locked_database_says_so(path: Path, store: SqliteStore, monkeypatch: 
 def test_a_newer_schema_is_left_alone(path: Path) -> None:
     SqliteStore(path).close()
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version = 2")
+    database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(StorageFault, match="state-newer"):
         SqliteStore(path)

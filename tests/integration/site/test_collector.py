@@ -144,7 +144,7 @@ def test_a_registry_knows_who_is_not_in_it(tmp_path: Path) -> None:
     assert registry.find("0" * 32) is None
     assert registry.answer("new") is None
     assert not registry.enrolled(bytes(32))
-    registry.accepted("0" * 32, BootClock(1, 0, 0))
+    registry.accepted("0" * 32, BootClock(1, 0, 0), None)
     assert registry.find("0" * 32) is None
     store.close()
 

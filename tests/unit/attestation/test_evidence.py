@@ -160,7 +160,7 @@ def test_an_optional_record_is_missing(label: str) -> None:
     assert getattr(UnverifiedEvidence.parse(evidence(with_records(**{label: None}))), label) is None
 
 
-@pytest.mark.parametrize("label", ["checkpoint", "Eat", "", 1])
+@pytest.mark.parametrize("label", ["ledger", "Eat", "", 1])
 def test_a_record_that_nothing_binds(label: str | int) -> None:
     def change(collection: Collection) -> Collection:
         return replace(collection, records={**collection.records, label: Record("a/b", b"", Indicator.EVIDENCE)})

@@ -44,6 +44,8 @@ VECTORS = {
     "signer-not-enrolled": UNKNOWN_INSTANCE,
     "ueid-mismatch": UNKNOWN_INSTANCE,
     "tpm-cleared": UNKNOWN_INSTANCE,
+    "ledger-rolled-back": UNKNOWN_INSTANCE,
+    "ledger-history-changed": UNKNOWN_INSTANCE,
     "secure-boot-off": UNSAFE_CONFIGURATION,
     "pcr-mismatch": FOREIGN_EXECUTABLES,
     "pcr-unexplained": FOREIGN_EXECUTABLES,

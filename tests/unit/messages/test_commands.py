@@ -33,7 +33,8 @@ def signed(payload: Any, content_type: str = CONTENT_TYPE) -> bytes:
 
 
 def test_any_of_the_commanders_may_command() -> None:
-    assert verify_command(COMMAND, KEYS, DEVICE, 1500) == VerifiedCommand("attest", "1", DEVICE, 1000, 2000, ARGS)
+    expected = VerifiedCommand("attest", "1", DEVICE, 1000, 2000, ARGS, COMMAND)
+    assert verify_command(COMMAND, KEYS, DEVICE, 1500) == expected
     assert verify_command(COMMAND, KEYS[::-1], DEVICE, 2000).id == "1"
 
 
