@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvouch import __version__
-from medvouch.cli import building, commands
+from medvouch.cli import building, commands, releasing
 from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
 from medvouch.cli.output import accept_any_text, fail
@@ -123,8 +123,17 @@ def _add_config(subparsers: Subparsers) -> None:
 
 
 def _add_release(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("release", help="build, sign and publish releases", allow_abbrev=False)
-    building.add_parsers(parser.add_subparsers(metavar="STEP", required=True))
+    parser = subparsers.add_parser(
+        "release",
+        help="build, sign, publish and direct what devices install",
+        description="Build, sign, publish and direct what devices install.",
+        epilog=f"example:\n  medvouch release publish --help\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    steps = parser.add_subparsers(metavar="STEP", required=True)
+    building.add_parsers(steps)
+    releasing.add_parsers(steps)
 
 
 def _nonce(text: str) -> bytes:

@@ -1,0 +1,118 @@
+"""`medvouch release`: the command lines of release engineering. What they do is in `publishing`, which needs tuf."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medvouch.cli.parsing import Run, command
+from medvouch.errors import MissingPart
+from medvouch.formats.directive import MAX_TARGET_NAME
+
+UEID_BYTES = 33
+
+if TYPE_CHECKING:
+    from medvouch.cli.parsing import Subparsers
+
+KEYS_HELP = "directory of PEM keys: tuf-root-N, tuf-targets, tuf-releases-N, director, tuf-snapshot, tuf-timestamp"
+
+
+def add_parsers(subparsers: Subparsers) -> None:
+    """The commands that keep the update repository."""
+    _add_init(subparsers)
+    _add_trust(subparsers)
+    _add_publish(subparsers)
+    _add_direct(subparsers)
+
+
+def _add_init(subparsers: Subparsers) -> None:
+    example = "medvouch release init --repository repository --keys keys"
+    parser = command(subparsers, "init", _run("init"), "make an update repository, with keys of all roles", example)
+    _add_places(parser)
+    parser.add_argument("--bins", type=int, default=8, metavar="BITS", help="2**BITS bins of directives (default 8)")
+
+
+def _add_trust(subparsers: Subparsers) -> None:
+    example = "medvouch release trust trust.cbor --repository repository --keys keys"
+    parser = command(subparsers, "trust", _run("trust"), "publish a trust document to all devices", example)
+    parser.add_argument("file", type=Path, metavar="FILE", help="trust document")
+    _add_places(parser)
+
+
+def _add_publish(subparsers: Subparsers) -> None:
+    examples = (
+        "medvouch release publish 1.1.0 release.suit rootfs.img --repository repository --keys keys",
+        "medvouch release publish --repository repository --keys keys    (once a day: nothing new, and not frozen)",
+    )
+    parser = command(
+        subparsers, "publish", _run("publish"), "publish a release, or sign anew that there is none", *examples
+    )
+    parser.add_argument("version", nargs="?", metavar="VERSION", help="of the release")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="target releases/VERSION/FILE")
+    _add_places(parser)
+
+
+def _add_direct(subparsers: Subparsers) -> None:
+    release = "--release releases/1.1.0/release.suit"
+    example = f"medvouch release direct 01a4...7c {release} --repository repository --keys keys"
+    parser = command(subparsers, "direct", _run("direct"), "send devices to a published release", example)
+    parser.add_argument("ueids", nargs="+", type=_ueid, metavar="UEID", help="of each device, in hex")
+    parser.add_argument("--release", required=True, type=_target, metavar="TARGET", help="the release's envelope")
+    parser.add_argument("--days", type=_days, default=30, metavar="N", help="good for so many days (default 30)")
+    words = "higher than the last (default: seconds since 1970)"
+    parser.add_argument("--sequence", type=_whole, metavar="N", help=words)
+    _add_places(parser)
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repository", required=True, type=Path, metavar="DIR", help="directory that is served")
+    parser.add_argument("--keys", required=True, type=_folder, metavar="DIR", help=KEYS_HELP)
+
+
+def _run(name: str) -> Run:
+    def run(options: argparse.Namespace) -> int:
+        try:
+            from medvouch.cli import publishing  # noqa: PLC0415 - all else works in the base install
+        except ImportError as error:
+            remedy = "install what releasing needs: `pip install 'medvouch[release]'`"
+            raise MissingPart("part-missing", str(error), remedy=remedy) from error
+        return publishing.COMMANDS[name](options)
+
+    return run
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory {text}")
+    return Path(text)
+
+
+def _ueid(text: str) -> bytes:
+    try:
+        ueid = bytes.fromhex(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not hexadecimal") from None
+    if len(ueid) != UEID_BYTES:
+        raise argparse.ArgumentTypeError(f"{len(ueid)} bytes where a UEID has {UEID_BYTES}")
+    return ueid
+
+
+def _target(text: str) -> str:
+    if not 0 < len(text) <= MAX_TARGET_NAME:
+        raise argparse.ArgumentTypeError(f"a target's name has 1 to {MAX_TARGET_NAME} characters")
+    return text
+
+
+def _days(text: str) -> int:
+    return _between(text, 1, 3650)
+
+
+def _whole(text: str) -> int:
+    return _between(text, 0, 2**63 - 1)
+
+
+def _between(text: str, least: int, most: int) -> int:
+    if not text.isdecimal() or not text.isascii() or not least <= int(text[:20]) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+    return int(text)

@@ -1,0 +1,173 @@
+"""`medvouch release`: keys and files in, a repository out that a device believes."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from medvouch.adapters.metadata import FileMetadataStore
+from medvouch.cli import publishing, releasing
+from medvouch.formats.enrolment import device_id
+from medvouch.update.directing import resolve
+from medvouch.update.repository import Repository
+from medvouch_sim import fixtures
+from medvouch_sim.site import Site
+from support.authoring import BASE, FromFiles
+from support.cli import Caller
+from support.tufs import DAY, Shelf
+
+UEID = b"\1" + bytes(31) + b"\7"
+NOW = 1_800_000_000
+
+
+@pytest.fixture(autouse=True)
+def at_a_fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medvouch.cli.publishing.time.time", lambda: NOW + 0.5)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for role in fixtures.ROLES:
+        if role.startswith("tuf-") or role == "director":
+            (folder / f"{role}.pem").write_bytes(fixtures.key_pem(fixtures.private_key(role)))
+    return folder
+
+
+@pytest.fixture
+def places(tmp_path: Path, keys: Path) -> tuple[object, ...]:
+    return ("--repository", tmp_path / "repository", "--keys", keys)
+
+
+@pytest.fixture
+def made(medvouch: Caller, tmp_path: Path, places: tuple[object, ...]) -> Path:
+    called = medvouch("release", "init", "--bins", "2", *places)
+    assert (called.code, called.err) == (0, "")
+    return tmp_path / "repository"
+
+
+def device(repository: Path, now: int = NOW) -> Repository:
+    files = FileMetadataStore(repository)
+    root = (repository / "metadata" / "1.root.json").read_bytes()
+    client = Repository(BASE, FromFiles(files), Shelf(), lambda: now, root)
+    client.refresh()
+    return client
+
+
+def test_from_keys_to_a_directed_device(
+    medvouch: Caller, made: Path, site: Site, places: tuple[object, ...], tmp_path: Path
+) -> None:
+    envelope = tmp_path / "release.suit"
+    envelope.write_bytes(b"an envelope")
+    called = medvouch("release", "trust", site.trust_path, *places)
+    assert (called.code, called.err) == (0, "")
+    called = medvouch("release", "publish", "1.1.0", envelope, *places, "--json")
+    digest = hashlib.sha256(b"an envelope").hexdigest()
+    name = "releases/1.1.0/release.suit"
+    assert called.json["targets"] == [{"name": name, "length": 11, "sha256": digest}]
+    called = medvouch("release", "direct", UEID.hex(), "--release", name, "--days", "2", *places)
+    assert called.out.splitlines()[-1] == "published as version 4"
+    client = device(made)
+    assert client.trust() == site.trust_path.read_bytes()
+    found = resolve(client, UEID, device_id(UEID), NOW)
+    assert found is not None
+    assert (found.directive.sequence, found.directive.expires) == (NOW, NOW + 2 * DAY)
+    assert client.download(found.target, 100) == b"an envelope"
+
+
+def test_publishing_nothing_new_keeps_it_from_freezing(
+    medvouch: Caller, made: Path, places: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medvouch.cli.publishing.time.time", lambda: NOW + 5 * DAY)
+    assert medvouch("release", "publish", *places).out == "published as version 2\n"
+    assert device(made, NOW + 5 * DAY).testified_time == NOW + 5 * DAY
+
+
+def test_a_sequence_of_one_s_own(medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path) -> None:
+    (tmp_path / "release.suit").write_bytes(b"x")
+    medvouch("release", "publish", "1", tmp_path / "release.suit", *places)
+    name = "releases/1/release.suit"
+    assert medvouch("release", "direct", UEID.hex(), "--release", name, "--sequence", "0", *places).code == 0
+    found = resolve(device(made), UEID, device_id(UEID), NOW)
+    assert found is not None
+    assert found.directive.sequence == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["direct", UEID.hex(), "--release", "releases/9/x"], 1, "target-unknown"),
+        (["direct", "00", "--release", "x"], 2, "1 bytes where a UEID has 33"),
+        (["direct", "zz", "--release", "x"], 2, "not hexadecimal"),
+        (["direct", UEID.hex(), "--release", ""], 2, "1 to 256 characters"),
+        (["direct", UEID.hex(), "--release", "x", "--days", "0"], 2, "1 to 3650"),
+        (["direct", UEID.hex(), "--release", "x", "--sequence", "-1"], 2, "--sequence"),
+        (["direct", UEID.hex(), "--release", "x", "--sequence", "9" * 5000], 2, "usage"),
+        (["trust", "KEYS/director.pem"], 3, "director.pem is no trust document"),
+        (["trust", "KEYS/none"], 3, "trust-unreadable"),
+        (["publish", "1.1.0"], 2, "no files"),
+        (["publish", "../1", "KEYS/director.pem"], 1, "target-malformed"),
+        (["publish", "1", "KEYS/director.pem", "KEYS/director.pem"], 2, "two files"),
+        (["init"], 3, "repository-exists"),
+        ([], 2, "STEP"),
+    ],
+)
+def test_mistakes(
+    medvouch: Caller,
+    made: Path,
+    places: tuple[object, ...],
+    keys: Path,
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    before = (made / "metadata" / "timestamp.json").read_bytes()
+    given = [argument.replace("KEYS", str(keys)) for argument in arguments]
+    called = medvouch("release", *given, *(places if given else ()))
+    assert (called.code, called.out) == (code, "")
+    assert said in called.err
+    assert called.err.count("\n") == 1
+    assert (made / "metadata" / "timestamp.json").read_bytes() == before
+
+
+def test_no_repository(medvouch: Caller, places: tuple[object, ...]) -> None:
+    called = medvouch("release", "publish", *places)
+    assert (called.code, "repository-missing" in called.err) == (3, True)
+
+
+def test_keys_that_are_missing_or_broken(
+    medvouch: Caller, made: Path, keys: Path, places: tuple[object, ...], tmp_path: Path
+) -> None:
+    (keys / "tuf-timestamp.pem").unlink()
+    called = medvouch("release", "publish", *places)
+    assert (called.code, "key-missing" in called.err) == (3, True)
+    (keys / "tuf-timestamp.pem").write_bytes(b"no key")
+    called = medvouch("release", "publish", *places, "--json")
+    assert (called.code, called.json["error"]["code"]) == (1, "key-malformed")
+    assert "tuf-timestamp.pem" in called.json["error"]["detail"]
+    called = medvouch("release", "publish", "--repository", made, "--keys", tmp_path / "nowhere")
+    assert (called.code, "there is no directory" in called.err) == (2, True)
+
+
+def test_every_command_shows_an_example(medvouch: Caller, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in publishing.COMMANDS:
+        with pytest.raises(SystemExit):
+            medvouch("release", name, "--help")
+        assert f"medvouch release {name}" in capsys.readouterr().out.partition("example")[2]
+
+
+def test_without_tuf_it_says_what_is_missing(
+    medvouch: Caller, places: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "medvouch.cli.publishing", None)
+    monkeypatch.delattr("medvouch.cli.publishing", raising=False)
+    called = medvouch("release", "publish", *places)
+    assert (called.code, "part-missing" in called.err) == (7, True)
+
+
+def test_the_help_names_every_key_file() -> None:
+    assert all(name in releasing.KEYS_HELP for name in publishing.KEY_FILES.values())
