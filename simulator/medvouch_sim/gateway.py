@@ -22,9 +22,9 @@ from medvouch.ports import Transport
 from medvouch_sim import firmware
 from medvouch_sim.site import Credential, Site
 from medvouch_sim.swtpm import SwTpm
-from medvouch_sim.vendor import Order, TpmVendor, manufacture
+from medvouch_sim.vendor import DEVICE_CLASS, VENDOR_DOMAIN, Order, TpmVendor, manufacture
 
-MODEL = "MV-100"
+MODEL = DEVICE_CLASS
 HW_VERSION = "1.2"
 FIRST_RELEASE = "1.0.0"
 BOOT_ATTEMPTS = 3
@@ -119,7 +119,7 @@ key = "{self.bootstrap.key}"
 [update]
 slots = "{self.slots.directory}"
 reboot_command = "true"
-''',
+{_repository(site)}''',
             encoding="utf-8",
         )
         return load(self.config_path)
@@ -210,3 +210,17 @@ reboot_command = "true"
             yield agent
         finally:
             await self.shut_down()
+
+
+def _repository(site: Site) -> str:
+    """Where a gateway of this site updates from, as lines of its configuration."""
+    publisher = site.publisher
+    if publisher is None:
+        return ""
+    return f'''\
+repository = "{publisher.url}"
+root = "{publisher.root_path}"
+payloads = ["{publisher.payloads}"]
+vendor = "{VENDOR_DOMAIN}"
+class_name = "{DEVICE_CLASS}"
+'''

@@ -39,6 +39,7 @@ from medvouch.formats.trust import ROLES, Role, TrustDocument
 from medvouch_sim.broker import Broker, BrokerSettings
 from medvouch_sim.fixtures import key_pem, private_key
 from medvouch_sim.observer import Observer
+from medvouch_sim.publisher import Publisher
 from medvouch_sim.vendor import Maker, TpmVendor
 
 APPRAISER = "collector"
@@ -78,13 +79,17 @@ class Credential:
 
 @dataclass
 class Site:
-    """Everything but the gateways, in `directory`. `references`: signed reference values of the releases in use."""
+    """Everything but the gateways, in `directory`. `references`: signed reference values of the releases in use.
+
+    `publisher`: who publishes updates for its gateways, if anybody does.
+    """
 
     directory: Path
     references: Sequence[bytes]
     entropy: SystemEntropy = field(default_factory=SystemEntropy)
     started_at: int = field(default_factory=lambda: int(time.time()))
     manifest_entries: list[ManifestEntry] = field(default_factory=list)
+    publisher: Publisher | None = None
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)

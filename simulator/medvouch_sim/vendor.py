@@ -22,6 +22,11 @@ from medvouch.formats.tpm_public import Public
 from medvouch.ports import Entropy
 from medvouch_sim.swtpm import SwTpm
 
+VENDOR_DOMAIN = "devices.example"
+"""The maker's, from which the vendor id of its manifests is made."""
+DEVICE_CLASS = "MV-100"
+"""What its manifests call this class of gateways."""
+
 
 @dataclass(frozen=True)
 class TpmVendor:

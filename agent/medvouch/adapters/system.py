@@ -1,11 +1,14 @@
-"""The host's clock and randomness."""
+"""The host: its clock, its randomness, its commands."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
+import shlex
 import time
 
+from medvouch.errors import EnvironmentFault
 from medvouch.ports import Timestamp
 
 BUILT_MS = 1_793_000_000_000
@@ -35,6 +38,22 @@ class SystemEntropy:
     def bytes(self, size: int) -> bytes:
         """`size` bytes of getrandom(2)."""
         return os.urandom(size)
+
+
+async def run_command(text: str) -> None:
+    """Run a command line without a shell, and wait for it; EnvironmentFault `command-failed` where it fails."""
+    try:
+        process = await asyncio.create_subprocess_exec(*shlex.split(text), stdin=asyncio.subprocess.DEVNULL)
+        code = await process.wait()
+    except (OSError, ValueError) as error:
+        raise _failed(text, str(error)) from error
+    if code:
+        raise _failed(text, f"exit status {code}")
+
+
+def _failed(text: str, why: str) -> EnvironmentFault:
+    remedy = "mend the command in the configuration, and run it by hand"
+    return EnvironmentFault("command-failed", f"{text}: {why}", remedy=remedy)
 
 
 def _synchronised() -> bool:

@@ -94,7 +94,7 @@ class Attester:
         self._update_state = update_state
         self._signer = TpmSigner(tpm, keys.ldevid, keys.ldevid_public)
         boot = tpm.read_clock()
-        self._boot_count = boot.reset_count
+        self.boot_count = boot.reset_count
         self.boot_id = boot_name(boot)
 
     def evidence(self, nonce: bytes, appraiser: str, selection: PcrSelection, *, ledger_since: int = 0) -> bytes:
@@ -124,7 +124,7 @@ class Attester:
             hw_model=about.hw_model,
             hw_version=about.hw_version,
             uptime=self._clock.uptime_s(),
-            boot_count=self._boot_count,
+            boot_count=self.boot_count,
             sw_name=about.sw_name,
             sw_version=about.sw_version,
             uefi_log_digest=hashlib.sha256(uefi).digest(),

@@ -16,8 +16,6 @@ from medvouch.lifecycle.roles import TrustedRole
 MAX_TRUST_BYTES = 4 * 1024 * 1024
 AGENT_ROLES = ("appraiser", "commander", "enrolment", "owner")
 """Whom a device must know: who judges it, commands it, enrols it and owns it."""
-
-
 JOINT_ROLES = ("release", "quality")
 """Whose messages carry several signatures, so that any threshold can be met."""
 
@@ -75,10 +73,26 @@ def owner_key(trust: TrustDocument) -> EllipticCurvePublicKey:
 
 def check_agent_trust(path: Path) -> TrustDocument:
     """A trust document with all that an agent needs; ConfigFault names what is missing."""
-    trust = read_trust(path)
+    return _serving(read_trust(path))
+
+
+def _serving(trust: TrustDocument) -> TrustDocument:
     for role in AGENT_ROLES:
         keys_of(trust, role)
     owner_key(trust)
+    return trust
+
+
+def parse_agent_trust(data: bytes) -> TrustDocument:
+    """The same of one that the update repository brought: it must name who releases, too."""
+    try:
+        trust = _serving(TrustDocument.parse(data))
+    except InputError as error:
+        remedy = "publish a whole one"
+        detail = f"the repository's is no trust document: {error.detail}"
+        raise ConfigFault("trust-unreadable", detail, place=error.place, remedy=remedy) from error
+    for role in JOINT_ROLES:
+        keys_of(trust, role)
     return trust
 
 

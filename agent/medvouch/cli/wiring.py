@@ -15,22 +15,35 @@ from cryptography.x509.oid import NameOID
 from medvouch.adapters.control import ControlServer
 from medvouch.adapters.credentials import MAX_PEM_BYTES, FileCredentials
 from medvouch.adapters.files import read_bounded
+from medvouch.adapters.http import HttpFetcher
 from medvouch.adapters.logs import FileLogs
+from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.adapters.mqtt import MqttSettings, MqttTransport
+from medvouch.adapters.slots import FileSlots
 from medvouch.adapters.store import SqliteStore
-from medvouch.adapters.system import SystemClock, SystemEntropy
+from medvouch.adapters.system import BUILT_MS, SystemClock, SystemEntropy, run_command
 from medvouch.adapters.tls import client_context
 from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.enrollee import Enrollee
 from medvouch.cli.config import Config
-from medvouch.cli.trusting import AGENT_ROLES, check_agent_trust, keys_of, owner_key, role_of
+from medvouch.cli.trusting import (
+    AGENT_ROLES,
+    check_agent_trust,
+    keys_of,
+    owner_key,
+    parse_agent_trust,
+    role_of,
+)
 from medvouch.daemon.agent import Agent
-from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
+from medvouch.daemon.standing import TRUST_KEY
+from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles, Updates
 from medvouch.daemon.worker import Worker
 from medvouch.errors import ConfigFault, StorageFault
 from medvouch.formats.trust import TrustDocument
 from medvouch.messages import topics
 from medvouch.ports import Message, Tpm, Transport
+from medvouch.update.processor import DeviceClass
+from medvouch.update.repository import MAX_ROOT_BYTES, Repository
 
 BROKER_CA = "broker-ca"
 
@@ -84,13 +97,19 @@ class MqttLinks:
 
 @asynccontextmanager
 async def agent(config: Config, *, tpm: Tpm | None = None, executor: Executor | None = None) -> AsyncIterator[Agent]:
-    """The agent of a configuration, its adapters closed at the end. `tpm`: one that is open already."""
+    """The agent of a configuration, its adapters closed at the end. `tpm`: one that is open already.
+
+    Of the trust documents that the image came with and that the update repository brought since, the later one counts.
+    """
     trust = check_agent_trust(config.trust)
     opened: Tpm = tpm if tpm is not None else await asyncio.to_thread(TssTpm, config.tpm.tcti)
     try:
         store = SqliteStore(config.database)
         try:
-            yield _build(config, trust, opened, store, Worker(executor))
+            brought = store.get(TRUST_KEY)
+            later = parse_agent_trust(brought) if brought else trust
+            newest = max(trust, later, key=lambda document: document.version)
+            yield _build(config, newest, opened, store, Worker(executor))
         finally:
             store.close()
     finally:
@@ -108,6 +127,7 @@ def _build(config: Config, trust: TrustDocument, tpm: Tpm, store: SqliteStore, w
         entropy=entropy,
         credentials=credentials,
         links=MqttLinks(config, tuple(trust.certificates[BROKER_CA]), credentials),
+        updates=_updates(config, trust),
     )
     enrollee = Enrollee(
         tpm,
@@ -121,6 +141,32 @@ def _build(config: Config, trust: TrustDocument, tpm: Tpm, store: SqliteStore, w
     )
     trusted = TrustedRoles(**{role: role_of(trust, role) for role in AGENT_ROLES})
     return Agent(around, enrollee, hardware(config), trusted, worker)
+
+
+def _updates(config: Config, trust: TrustDocument) -> Updates | None:
+    """What installing needs, where a repository is configured."""
+    settings = config.update
+    if not settings.repository:
+        return None
+    try:
+        root = read_bounded(settings.root, MAX_ROOT_BYTES)
+    except StorageFault as error:
+        remedy = "install the root.json that your update repository began with, or set update.root"
+        raise ConfigFault("root-unreadable", error.detail, remedy=remedy) from error
+    fetcher, metadata = HttpFetcher(), FileMetadataStore(config.state_dir / "tuf")
+    return Updates(
+        slots=FileSlots(settings.slots),
+        fetcher=fetcher,
+        repository=lambda now: Repository(settings.repository, fetcher, metadata, now, root),
+        device_class=DeviceClass.named(settings.vendor, settings.class_name),
+        allowed=settings.payloads,
+        release=role_of(trust, "release"),
+        quality=role_of(trust, "quality"),
+        enrolment_roots=trust.certificates["enrolment-ca"],
+        built=BUILT_MS // 1000,
+        reboot=lambda: run_command(settings.reboot_command),
+        check_trust=lambda data: parse_agent_trust(data).version,
+    )
 
 
 def hardware(config: Config) -> Hardware:

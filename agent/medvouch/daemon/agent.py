@@ -16,14 +16,20 @@ from medvouch.daemon import refusals
 from medvouch.daemon.attesting import AttestingService, Verdicts
 from medvouch.daemon.commanding import CommandDesk
 from medvouch.daemon.enrolling import enrol
+from medvouch.daemon.floor import security_epoch
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
 from medvouch.daemon.reporting import Reporter
+from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.service import Service
+from medvouch.daemon.staging import Staging
 from medvouch.daemon.standing import Standing
 from medvouch.daemon.storage import WatchedStore
 from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
+from medvouch.daemon.trust_adoption import TrustAdoption, TrustedTime
+from medvouch.daemon.update_source import UpdateSource
+from medvouch.daemon.updating import Updating
 from medvouch.daemon.worker import Worker
 from medvouch.errors import InputError, Refusal, TpmFault
 from medvouch.formats.eat import NONCE_SIZES
@@ -52,6 +58,7 @@ class Agent:
         self.service: Service | None = None
         self.attesting: AttestingService | None = None
         self.reporter: Reporter | None = None
+        self.updating: Updating | None = None
 
     async def run(self) -> None:
         """Enrol if need be, then serve until cancelled."""
@@ -75,6 +82,7 @@ class Agent:
             Verdicts(self._trusted.appraiser, device, around.clock),
             recorder,
         )
+        self.updating = self._updater(identity, reporter, recorder, attester)
         self.service = Service(
             device,
             self._hardware,
@@ -85,8 +93,13 @@ class Agent:
             self.health,
             self._store,
             recorder,
+            self.updating,
         )
-        handlers = {"attest": self.service.attest, "commission": self.service.commission}
+        handlers = {
+            "attest": self.service.attest,
+            "commission": self.service.commission,
+            "update": self.service.update,
+        }
         desk = CommandDesk(self._trusted.commander, handlers, device, reporter, self._store, around.clock)
         try:
             await self.service.run(desk)
@@ -156,6 +169,47 @@ class Agent:
             log.warning("%s", fault)
             self.health.report("tpm", fault)
 
+    def _updater(
+        self, identity: DeviceIdentity, reporter: Reporter, recorder: Recorder, attester: Attester
+    ) -> Updating | None:
+        parts, around, attesting = self._around.updates, self._around, self.attesting
+        if parts is None or attesting is None:
+            return None
+        time = TrustedTime(around.clock, self.standing, parts.built)
+        repository = parts.repository(time.now)
+        source = UpdateSource(
+            repository=repository,
+            ueid=identity.ueid,
+            device=identity.device_id,
+            release=parts.release,
+            quality=parts.quality,
+            device_class=parts.device_class,
+            allowed=parts.allowed,
+            now=time.now,
+        )
+        check = SelfCheck(
+            device=identity.device_id,
+            boot_count=attester.boot_count,
+            roots=parts.enrolment_roots,
+            release=parts.release,
+            make=attesting.evidence,
+            clock=around.clock,
+            entropy=around.entropy,
+        )
+        updating = Updating(
+            source,
+            Staging(parts.slots, parts.fetcher, reporter, parts.reboot),
+            check,
+            self.standing,
+            recorder,
+            reporter,
+            self.health,
+            TrustAdoption(repository, parts.check_trust, self.standing, self._store, recorder, reporter),
+            lambda: self._worker.run(lambda: security_epoch(around.tpm, identity)),
+        )
+        attesting.listeners.append(updating.judged)
+        return updating
+
     def attester(self, identity: DeviceIdentity, keys: AttestationKeys, ledger: LedgerSource | None = None) -> Attester:
         """What makes evidence with this identity's keys. Blocking; raises TpmFault."""
         hardware = self._hardware
@@ -169,7 +223,14 @@ class Agent:
             sw_version=hardware.sw_version,
         )
         around = self._around
-        return Attester(around.tpm, around.logs, around.clock, keys, description, ledger=ledger)
+
+        def update_state() -> str | None:
+            record = self.standing.update
+            return record.state if record else None
+
+        return Attester(
+            around.tpm, around.logs, around.clock, keys, description, ledger=ledger, update_state=update_state
+        )
 
 
 def _challenge(args: Mapping[str, Any]) -> tuple[bytes, str]:

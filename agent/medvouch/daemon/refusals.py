@@ -24,6 +24,21 @@ COMMAND_MALFORMED = RefusalKind(
     "The arguments of a signed command are not what the command takes.",
     "issue the command with the arguments of its documentation",
 )
+SLOT_FELL_BACK = RefusalKind(
+    "slot-fell-back",
+    "The new release did not come up; the device runs the old one again.",
+    "look at the release on a device like this one; direct the device to a mended release",
+)
+SLOT_MISMATCH = RefusalKind(
+    "slot-mismatch",
+    "The slot does not hold what was written to it, or was changed since.",
+    "check the device's storage; the update is tried again when it is directed anew",
+)
+UPDATES_OFF = RefusalKind(
+    "updates-off",
+    "This device does not install updates by itself.",
+    "set `repository` in `[update]` of its configuration, or update it by the means its maker provides",
+)
 NOT_ENROLLED = RefusalKind(
     "not-enrolled",
     "The device has no identity in service yet.",

@@ -12,11 +12,13 @@ from medvouch.daemon.commanding import CommandDesk
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
 from medvouch.daemon.recording import Circumstances, Recorder
-from medvouch.daemon.refusals import COMMAND_MALFORMED
+from medvouch.daemon.refusals import COMMAND_MALFORMED, UPDATES_OFF
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.standing import Standing
 from medvouch.daemon.storage import WatchedStore
 from medvouch.daemon.surroundings import Hardware
+from medvouch.daemon.updating import Updating
+from medvouch.daemon.updating import summary as update_summary
 from medvouch.errors import MedvouchError, Refusal, StorageFault
 from medvouch.formats.eat import NONCE_SIZES
 from medvouch.messages import topics
@@ -45,6 +47,7 @@ class Service:
         health: Health,
         store: WatchedStore,
         recorder: Recorder,
+        updating: Updating | None,
     ) -> None:
         self._device = device
         self._hardware = hardware
@@ -55,6 +58,7 @@ class Service:
         self._health = health
         self._store = store
         self._recorder = recorder
+        self._updating = updating
 
     @property
     def connected(self) -> bool:
@@ -69,6 +73,8 @@ class Service:
     async def run(self, desk: CommandDesk) -> None:
         """Serve until cancelled, then publish what is queued and say goodbye. Each boot begins with a checkpoint."""
         await self._recorder.checkpoint()
+        if self._updating:
+            await self._updating.settle()
         await self._transport.start([topics.commands(self._device), topics.results(self._device)])
         publishing = asyncio.create_task(self._reporter.run(self._transport))
         try:
@@ -85,6 +91,8 @@ class Service:
                 tasks.create_task(self._receive(desk))
                 tasks.create_task(watch_link(self._transport, self._health))
                 tasks.create_task(self._store.recover())
+                if self._updating:
+                    tasks.create_task(self._updating.run())
                 await self.announce()
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
@@ -102,6 +110,8 @@ class Service:
         await self._reporter.state("identity", self.identity_fields())
         await self._reporter.state("config", {"agent_version": __version__, "sw_version": self._hardware.sw_version})
         await self._reporter.state("health", self.health_fields())
+        if (update := self._standing.update) is not None:
+            await self._reporter.state("update", update_summary(update))
 
     def identity_fields(self) -> Fields:
         """Who the device is, and who answers for it."""
@@ -165,6 +175,13 @@ class Service:
         around = Circumstances("commander", owner, {"command": command.data})
         await self._recorder.record(change, around, messages, checkpoint=True)
         return {"owner": owner}
+
+    async def update(self, command: VerifiedCommand) -> Fields:  # noqa: ARG002 - it says nothing but its name
+        """`cmd/update`: look for an update now. What comes of it is told on `event/update` and `event/update-*`."""
+        if self._updating is None:
+            raise Refusal(UPDATES_OFF, "no repository is configured")
+        self._updating.nudge()
+        return {}
 
     async def _receive(self, desk: CommandDesk) -> None:
         async for message in self._transport.messages():

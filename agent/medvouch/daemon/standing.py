@@ -11,6 +11,7 @@ from medvouch.errors import InputError, StorageFault
 from medvouch.formats.ear import Ear
 from medvouch.formats.identity import DeviceIdentity
 from medvouch.formats.ledger import Transition
+from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.lifecycle.life import Cause, Life, advance
 from medvouch.ports import Store
 
@@ -19,6 +20,10 @@ LIFE_KEY = "life"
 OWNER_KEY = "owner"
 RESULT_KEY = "last-result"
 EAR_KEY = "last-ear"
+UPDATE_KEY = "update"
+INSTALLED_KEY = "installed"
+TRUST_KEY = "trust-document"
+TIME_KEY = "testified-time"
 
 T = TypeVar("T")
 
@@ -60,6 +65,26 @@ class Standing:
     def last_verdict(self) -> Ear | None:
         """The last result that came home and was believed."""
         return self._read(EAR_KEY, Ear.parse)
+
+    @property
+    def update(self) -> UpdateRecord | None:
+        """The update under way, or the last one."""
+        return self._read(UPDATE_KEY, UpdateRecord.parse)
+
+    @property
+    def installed(self) -> InstalledRelease:
+        """The release whose slot was last confirmed."""
+        return self._read(INSTALLED_KEY, InstalledRelease.parse) or InstalledRelease("", 0, 0)
+
+    @property
+    def trust(self) -> bytes | None:
+        """The trust document that the update repository last brought."""
+        return self._store.get(TRUST_KEY)
+
+    @property
+    def testified_time(self) -> int:
+        """What the update repository last testified to have passed (s since 1970)."""
+        return self._read(TIME_KEY, int) or 0
 
     def _read(self, key: str, parse: Callable[[bytes], T]) -> T | None:
         data = self._store.get(key)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from medvouch.crypto.keys import PublicKey
 from medvouch.lifecycle.roles import TrustedRole
-from medvouch.ports import Clock, Entropy, MeasurementLogs, Store, Tpm, Transport
+from medvouch.ports import Clock, Entropy, Fetcher, MeasurementLogs, Slots, Store, Tpm, Transport
+
+if TYPE_CHECKING:
+    from medvouch.update.processor import DeviceClass
+    from medvouch.update.repository import Repository  # with tuf; agents without updates do without
 
 
 class Credentials(Protocol):
@@ -70,8 +74,30 @@ class TrustedRoles:
 
 
 @dataclass(frozen=True)
+class Updates:
+    """What installing needs. `repository` is made with a source of trusted time (s since 1970).
+
+    `allowed` are URL prefixes of payloads; `built` is when this software was (s since 1970); `enrolment_roots` (DER)
+    issue this device's certificates; `reboot` asks for a restart and returns. `check_trust` gives the version of a
+    trust document, or raises where this agent could not live with it.
+    """
+
+    slots: Slots
+    fetcher: Fetcher
+    repository: Callable[[Callable[[], int]], Repository]
+    device_class: DeviceClass
+    allowed: Sequence[str]
+    release: TrustedRole
+    quality: TrustedRole
+    enrolment_roots: Sequence[bytes]
+    built: int
+    reboot: Callable[[], Awaitable[None]]
+    check_trust: Callable[[bytes], int]
+
+
+@dataclass(frozen=True)
 class Surroundings:
-    """The ports."""
+    """The ports; `updates` None: releases are installed by other means."""
 
     tpm: Tpm
     logs: MeasurementLogs
@@ -80,3 +106,4 @@ class Surroundings:
     entropy: Entropy
     credentials: Credentials
     links: Links
+    updates: Updates | None = None

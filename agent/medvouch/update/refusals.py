@@ -152,4 +152,12 @@ DIRECTIVE_EXPIRED = RefusalKind(
     "direct the device anew, and check its clock",
 )
 
+# --- the installed update --------------------------------------------------------------------------------------------
+
+UPDATE_NOT_ALLOWED = RefusalKind(
+    "update-not-allowed",
+    "The update does not lead from where it stands along this cause.",
+    "look at the update with `medvouch status`",
+)
+
 TABLE = refusal_table(globals())

@@ -1,0 +1,47 @@
+"""After the first start of a release: does the device find itself booted as the release's reference values say.
+
+The code is the appraiser's, the network is not asked: whoever cuts it off cannot turn a good update back (DESIGN §7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from medvouch.lifecycle.roles import TrustedRole
+from medvouch.ports import Clock, Entropy
+
+APPRAISER = "self-check"
+NONCE_BYTES = 32
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """`make(nonce, appraiser)` gives evidence; `roots` (DER) issue this device's certificates.
+
+    `boot_count` is the TPM's resetCount in this boot.
+    """
+
+    device: str
+    boot_count: int
+    roots: Sequence[bytes]
+    release: TrustedRole
+    make: Callable[[bytes, str], Awaitable[bytes]]
+    clock: Clock
+    entropy: Entropy
+
+    async def evidence(self) -> bytes:
+        """Fresh evidence of this boot. Raises TpmFault, StorageFault."""
+        return await self.make(self.entropy.bytes(NONCE_BYTES), APPRAISER)
+
+    def judge(self, evidence: bytes, reference: bytes) -> None:
+        """Appraise it against one release's signed reference values. Raises as `attestation.appraisal.appraise`."""
+        from medvouch.attestation.appraisal import Anchors, Expectation, appraise  # noqa: PLC0415 - much code,
+        from medvouch.attestation.evidence import UnverifiedEvidence  # noqa: PLC0415 - that is wanted once a release
+        from medvouch.attestation.policy import RELEASE_POLICY  # noqa: PLC0415
+        from medvouch.attestation.reference import verify_references  # noqa: PLC0415
+
+        references = verify_references([reference], self.release.keys, self.release.threshold)
+        expected = Expectation(APPRAISER, self.device)
+        anchors = Anchors(self.roots, references)
+        appraise(UnverifiedEvidence.parse(evidence), expected, anchors, RELEASE_POLICY, self.clock.now().ms // 1000)

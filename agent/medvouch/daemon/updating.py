@@ -1,0 +1,250 @@
+"""An update from the repository's word to the appraiser's: looked for, staged, activated, tried, self-checked, closed.
+
+Each step is done first and recorded then; what a power cut leaves in between is settled at the next start, from what
+the slots say. The old slot stays as it was until the new one is confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from medvouch.daemon import refusals
+from medvouch.daemon.health import Health
+from medvouch.daemon.recording import Circumstances, Recorder
+from medvouch.daemon.reporting import Reporter
+from medvouch.daemon.self_check import SelfCheck
+from medvouch.daemon.staging import Staging
+from medvouch.daemon.standing import INSTALLED_KEY, UPDATE_KEY, Change, Standing
+from medvouch.daemon.trust_adoption import TrustAdoption
+from medvouch.daemon.update_source import Offer, UpdateSource
+from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
+from medvouch.formats.ear import Ear, Tier
+from medvouch.formats.ledger import Attachments, Transition
+from medvouch.formats.update import InstalledRelease, UpdateRecord
+from medvouch.lifecycle.life import Life
+from medvouch.messages.payloads import Fields
+from medvouch.update.transitions import AT_REST, OUTCOMES, Cause, Update, advance
+
+log = logging.getLogger(__name__)
+
+COMPONENT = "update"
+INTERVAL_S = 6 * 3600.0
+"""Between two looks at the repository where nothing else asks for one."""
+RETRY_S = 300.0
+"""Until the next try where the network or the disk was at fault."""
+MAX_TRIES = 3
+"""Starts of a slot that lose power before it is confirmed."""
+
+
+class Updating:
+    """The update of one device; `run` ends only when it is cancelled."""
+
+    def __init__(
+        self,
+        source: UpdateSource,
+        staging: Staging,
+        check: SelfCheck,
+        standing: Standing,
+        recorder: Recorder,
+        reporter: Reporter,
+        health: Health,
+        trust: TrustAdoption,
+        floor: Callable[[], Awaitable[int]],
+    ) -> None:
+        self._source = source
+        self._staging = staging
+        self._check = check
+        self._standing = standing
+        self._recorder = recorder
+        self._reporter = reporter
+        self._health = health
+        self._trust = trust
+        self._floor = floor
+        self._nudge = asyncio.Event()
+
+    # --- at start ----------------------------------------------------------------------------------------------------
+
+    async def settle(self) -> None:
+        """Make of what the last run left what the slots say; a slot that is tried is confirmed or given up."""
+        with suppress(MedvouchError):
+            await self._guarded(self._settle)
+
+    async def _settle(self) -> None:
+        record = self._standing.update
+        if record is None:
+            return
+        tried = await asyncio.to_thread(self._staging.slots.running) == record.slot
+        state = Update(record.state)
+        if state is Update.STAGED and tried:
+            record = await self._move(record, Cause.ACTIVATE)
+            state = Update.ACTIVATED
+        if state is Update.ACTIVATED:
+            await self._settle_activated(record, tried)
+        elif state is Update.BOOTED:
+            await self._settle_booted(record, tried)
+
+    async def _settle_activated(self, record: UpdateRecord, tried: bool) -> None:
+        if tried:
+            await self._self_check(await self._move(record, Cause.BOOT))
+        elif await asyncio.to_thread(self._staging.slots.activated) == record.slot:
+            await self._staging.reboot()
+        else:
+            detail = f"slot {record.slot} did not start, {self._staging.slots.running()} is running again"
+            await self._fail(record, Refusal(refusals.SLOT_FELL_BACK, detail))
+
+    async def _settle_booted(self, record: UpdateRecord, tried: bool) -> None:
+        if tried:
+            await self._self_check(record)
+        elif record.tries < MAX_TRIES:
+            await self._move(record, Cause.FALL_BACK)
+        else:
+            detail = f"slot {record.slot} was started {record.tries} times and never confirmed"
+            await self._fail(record, Refusal(refusals.SLOT_FELL_BACK, detail))
+
+    async def _self_check(self, record: UpdateRecord) -> None:
+        evidence = await self._check.evidence()
+        try:
+            await asyncio.to_thread(self._check.judge, evidence, record.reference)
+        except (Refusal, InputError) as error:
+            log.error("self-check of %s: %s", record.version, error)
+            await self._fail(record, error, {"evidence": evidence})
+            await asyncio.to_thread(self._staging.slots.retire, record.slot)
+            await self._staging.reboot()
+            return
+        await asyncio.to_thread(self._staging.slots.confirm)
+        installed = InstalledRelease(record.version, record.sequence, record.security_epoch)
+        await self._move(record, Cause.SELF_CHECK, installed=installed)
+
+    # --- in service --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look for updates, from time to time and when told to."""
+        while True:
+            patience = INTERVAL_S
+            try:
+                await self._guarded(self._advance)
+            except EnvironmentFault:
+                patience = RETRY_S
+            except (Refusal, InputError):
+                pass
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._nudge.wait(), patience)
+            self._nudge.clear()
+
+    def nudge(self) -> None:
+        """Look now."""
+        self._nudge.set()
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do it; whatever stops it is told: a refusal as an event, a fault as a problem too. Then it is raised."""
+        try:
+            await step()
+        except MedvouchError as error:
+            log.warning("update: %s", error)
+            fields = {"code": error.code, "place": error.place or None, "detail": error.detail}
+            if isinstance(error, EnvironmentFault):
+                self._health.report(COMPONENT, error)
+                await self._reporter.event("update-held-up", fields)
+            else:
+                await self._reporter.event("update-refused", fields)
+            raise
+        self._health.clear(COMPONENT)
+
+    async def _advance(self) -> None:
+        """From wherever it stands as far as it goes."""
+        if self._standing.life in (Life.FROZEN, Life.DECOMMISSIONED):
+            return
+        record = self._standing.update
+        if record is None or Update(record.state) in AT_REST:
+            await self._trust.refreshed(await asyncio.to_thread(self._source.refresh))
+            floor = await self._floor()
+            offer = await asyncio.to_thread(self._source.look, self._standing.installed, record, floor)
+            if offer is None:
+                return
+            record = await self._notified(offer)
+        try:
+            if record.state == Update.NOTIFIED:
+                record = await self._stage(record)
+            if record.state == Update.STAGED:
+                await self._activate(record)
+        except (Refusal, InputError) as error:
+            await self._fail(record, error)
+            raise
+
+    async def _notified(self, offer: Offer) -> UpdateRecord:
+        slot = await asyncio.to_thread(self._staging.slots.other)
+        record = offer.record(slot)
+        attachments = {"directive": offer.directive, "manifest": offer.envelope}
+        return await self._move(record, Cause.NOTIFY, attachments=attachments, actor="director")
+
+    async def _stage(self, record: UpdateRecord) -> UpdateRecord:
+        await self._staging.stage(record)
+        return await self._move(record, Cause.STAGE)
+
+    async def _activate(self, record: UpdateRecord) -> None:
+        """Again read back: since it was staged the device may have been off for a year."""
+        await self._staging.reread(record)
+        await asyncio.to_thread(self._staging.slots.activate, record.slot)
+        await self._move(replace(record, tries=record.tries + 1), Cause.ACTIVATE)
+        await self._staging.reboot()
+
+    async def judged(self, ear: Ear) -> None:
+        """A verdict came home: a good one on this boot closes the update."""
+        record = self._standing.update
+        if record is None or record.state != Update.SELF_CHECKED or ear.status is not Tier.AFFIRMING:
+            return
+        if ear.boot_count == self._check.boot_count:
+            await self._move(record, Cause.CLOSE, actor="appraiser", named={"evidence": ear.evidence_digest})
+
+    async def _fail(self, record: UpdateRecord, error: MedvouchError, attachments: Attachments | None = None) -> None:
+        failed = replace(record, code=error.code)
+        await self._move(failed, Cause.FAIL, attachments=attachments or {}, detail=f"{error.code}: {error.detail}")
+
+    async def _move(
+        self,
+        record: UpdateRecord,
+        cause: Cause,
+        *,
+        installed: InstalledRelease | None = None,
+        attachments: Attachments | None = None,
+        named: Mapping[str, bytes] | None = None,
+        actor: str = "agent",
+        detail: str = "",
+    ) -> UpdateRecord:
+        """One transition: record, ledger entry, event and state at once, and a checkpoint."""
+        last = self._standing.update
+        before = Update(last.state) if last else Update.NONE
+        after = advance(before, cause)
+        moved = replace(record, state=after)
+        values = {UPDATE_KEY: moved.encode()} | ({INSTALLED_KEY: installed.encode()} if installed else {})
+        change = Change(Transition("update", before, after, cause), values)
+        subject = {"image": record.digest, "envelope": record.manifest}
+        around = Circumstances(
+            actor=actor,
+            owner=self._standing.owner,
+            attachments=attachments or {},
+            named={**subject, **(named or {})},
+            detail=detail or f"release {record.version}, sequence {record.sequence}, slot {record.slot}",
+        )
+        fields = summary(moved)
+        messages = [self._reporter.event_message("update", fields), self._reporter.state_message("update", fields)]
+        await self._recorder.record(change, around, messages, checkpoint=True)
+        return moved
+
+
+def summary(record: UpdateRecord) -> Fields:
+    """How an update stands, as flat scalars."""
+    return {
+        "state": record.state,
+        "outcome": OUTCOMES.get(Update(record.state)),
+        "version": record.version,
+        "sequence": record.sequence,
+        "security_epoch": record.security_epoch,
+        "slot": record.slot,
+        "tries": record.tries,
+        "reason": record.code or None,
+    }

@@ -1,0 +1,77 @@
+"""How far an update has come, as one table (DESIGN §7)."""
+
+from __future__ import annotations
+
+import enum
+
+from medvouch.errors import Refusal
+from medvouch.update import refusals
+
+
+class Update(enum.StrEnum):
+    """Where an update stands."""
+
+    NONE = "none"
+    NOTIFIED = "notified"
+    """A release was directed to this device, and admitted."""
+    STAGED = "staged"
+    """It is whole in the other slot, and was read back from there."""
+    ACTIVATED = "activated"
+    """The next start tries it, once."""
+    BOOTED = "booted"
+    """It is running."""
+    SELF_CHECKED = "self_checked"
+    """It booted as its own reference values say; every start boots it now. Nobody else has confirmed that yet."""
+    CLOSED = "closed"
+    """An appraiser has."""
+    FAILED = "failed"
+    """Another slot is running, and goes on to."""
+
+
+class Cause(enum.StrEnum):
+    """What moves an update on."""
+
+    NOTIFY = "notify"
+    STAGE = "stage"
+    ACTIVATE = "activate"
+    BOOT = "boot"
+    SELF_CHECK = "self-check"
+    CLOSE = "close"
+    FAIL = "fail"
+    FALL_BACK = "fall-back"
+    """The device started from the old slot again before the new one was confirmed."""
+
+
+TRANSITIONS: dict[tuple[Update, Cause], Update] = {
+    (Update.NONE, Cause.NOTIFY): Update.NOTIFIED,
+    (Update.CLOSED, Cause.NOTIFY): Update.NOTIFIED,
+    (Update.FAILED, Cause.NOTIFY): Update.NOTIFIED,
+    (Update.NOTIFIED, Cause.STAGE): Update.STAGED,
+    (Update.STAGED, Cause.ACTIVATE): Update.ACTIVATED,
+    (Update.ACTIVATED, Cause.BOOT): Update.BOOTED,
+    (Update.BOOTED, Cause.SELF_CHECK): Update.SELF_CHECKED,
+    (Update.SELF_CHECKED, Cause.CLOSE): Update.CLOSED,
+    (Update.BOOTED, Cause.FALL_BACK): Update.STAGED,
+    (Update.NOTIFIED, Cause.FAIL): Update.FAILED,
+    (Update.STAGED, Cause.FAIL): Update.FAILED,
+    (Update.ACTIVATED, Cause.FAIL): Update.FAILED,
+    (Update.BOOTED, Cause.FAIL): Update.FAILED,
+}
+
+OUTCOMES = {
+    Update.SELF_CHECKED: "installed_unattested",
+    Update.CLOSED: "attested",
+    Update.FAILED: "failed",
+}
+"""What has come of it, for whoever asks only that."""
+
+AT_REST = frozenset({Update.NONE, Update.CLOSED, Update.FAILED})
+"""Where another release may be looked for; one that waits for its verdict gets no successor."""
+
+
+def advance(state: Update, cause: Cause) -> Update:
+    """The state that follows; Refusal `update-not-allowed` where the table has no such row."""
+    try:
+        return TRANSITIONS[state, cause]
+    except KeyError:
+        raise Refusal(refusals.UPDATE_NOT_ALLOWED, f"no transition {cause.value!r} from {state.value!r}") from None

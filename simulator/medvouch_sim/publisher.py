@@ -1,0 +1,157 @@
+"""Release engineering of the simulated maker: builds, signs and publishes releases, and directs gateways to them.
+
+All of it is `medvouch.release` with test keys. Metadata, envelopes and images lie in one directory that a small server
+serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medvouch.adapters.files import write_durably
+from medvouch.adapters.metadata import FileMetadataStore
+from medvouch.crypto.keys import Signer, SoftwareSigner
+from medvouch.formats.directive import Directive
+from medvouch.formats.enrolment import ueid
+from medvouch.release.manifests import build_manifest, integrated, sign_envelope
+from medvouch.release.repository import AuthoredRepository
+from medvouch.release.tuf_signing import RepositoryKeys
+from medvouch.update.payload import Payload
+from medvouch.update.processor import REFERENCE, SLOT, DeviceClass
+from medvouch_sim.fixtures import SECURITY_EPOCHS, private_key
+from medvouch_sim.images import build_image
+from medvouch_sim.repository_server import RepositoryServer
+from medvouch_sim.vendor import DEVICE_CLASS, VENDOR_DOMAIN
+
+SEQUENCES = {"1.0.0": 1, "1.1.0": 2}
+"""Of the fixtures' releases."""
+ENVELOPE = "release.suit"
+DIRECTIVE_LIFE_S = 30 * 86_400
+BIN_BITS = 2
+_RELEASE_SIGNERS = ("release", "release-2")
+
+
+def signer(role: str) -> SoftwareSigner:
+    """With the test key of a role."""
+    return SoftwareSigner(private_key(role))
+
+
+def repository_keys() -> RepositoryKeys:
+    """The test keys of all TUF roles."""
+    return RepositoryKeys(
+        root=[signer(f"tuf-root-{number}") for number in (1, 2, 3)],
+        targets=[signer("tuf-targets")],
+        releases=[signer(f"tuf-releases-{number}") for number in (1, 2, 3)],
+        director=[signer("director")],
+        snapshot=[signer("tuf-snapshot")],
+        timestamp=[signer("tuf-timestamp")],
+    )
+
+
+_CLASS = DeviceClass.named(VENDOR_DOMAIN, DEVICE_CLASS)
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a release says of itself; `image` is what its payload's URL serves."""
+
+    version: str
+    sequence: int
+    security_epoch: int
+    image: bytes
+    reference: bytes
+    device: DeviceClass = _CLASS
+    digest: bytes = b""
+    """The payload's SHA-256 where it is not that of `image`."""
+    size: int = -1
+    """The payload's size likewise."""
+
+    @classmethod
+    def of_fixtures(cls, version: str, reference: bytes) -> Release:
+        """A release that the fixtures have, with its signed reference values."""
+        return cls(version, SEQUENCES[version], SECURITY_EPOCHS[version], build_image(version), reference)
+
+
+class Publisher:
+    """A repository in `directory`, served from now on until `close`. `now` in seconds since 1970."""
+
+    def __init__(self, directory: Path, now: int) -> None:
+        self.directory = directory
+        self.now = now
+        self.server = RepositoryServer(directory)
+        self.repository = AuthoredRepository.create(
+            FileMetadataStore(directory), repository_keys(), now, bin_bits=BIN_BITS
+        )
+        self.root_path = directory / "root.json"
+        write_durably(self.root_path, self.repository.root)
+
+    @property
+    def url(self) -> str:
+        """The base of the repository."""
+        return f"{self.server.url}/"
+
+    @property
+    def payloads(self) -> str:
+        """What every payload's address begins with."""
+        return f"{self.server.url}/images/"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.server.close()
+
+    def envelope(
+        self,
+        release: Release,
+        *,
+        uri: str = "",
+        release_signers: Sequence[Signer] | None = None,
+        quality_signers: Sequence[Signer] | None = None,
+    ) -> bytes:
+        """The signed SUIT envelope of a release; by default all that must sign do."""
+        digest = release.digest or hashlib.sha256(release.image).digest()
+        size = release.size if release.size >= 0 else len(release.image)
+        contents = {REFERENCE: release.reference}
+        manifest = build_manifest(
+            sequence=release.sequence,
+            version=release.version,
+            security_epoch=release.security_epoch,
+            device=release.device,
+            image=Payload(SLOT, uri or f"{self.payloads}{release.version}.img", digest, size),
+            contents=contents,
+        )
+        makers = [signer(role) for role in _RELEASE_SIGNERS] if release_signers is None else release_signers
+        quality = [signer("quality")] if quality_signers is None else quality_signers
+        return sign_envelope(manifest, makers, quality, integrated(contents))
+
+    def publish(self, release: Release, envelope: bytes | None = None) -> None:
+        """Serve a release's image, and list its envelope."""
+        write_durably(self.directory / "images" / f"{release.version}.img", release.image)
+        self.repository.add_release(release.version, {ENVELOPE: envelope or self.envelope(release)})
+        self.repository.publish(self.now)
+
+    def direct(
+        self, ek_hash: bytes, release: Release, *, alter: Callable[[Directive], Directive] | None = None
+    ) -> None:
+        """Send the gateway with this EK to a published release. `alter` changes the directive before it is listed."""
+        name = f"releases/{release.version}/{ENVELOPE}"
+        target = self.repository.release(name)
+        assert target is not None, "publish it first"
+        directive = Directive(
+            ueid=ueid(ek_hash),
+            release=name,
+            digest=bytes.fromhex(target.hashes["sha256"]),
+            length=target.length,
+            sequence=release.sequence,
+            expires=self.now + DIRECTIVE_LIFE_S,
+        )
+        listed = alter(directive) if alter else directive
+        self.repository.direct(ueid(ek_hash)[:16].hex(), listed.encode())
+        self.repository.publish(self.now)
+
+    def trust(self, document: bytes) -> None:
+        """Publish a trust document."""
+        self.repository.set_trust(document)
+        self.repository.publish(self.now)
