@@ -60,7 +60,7 @@ class Updatable(Scene):
         await self.update("self_checked", since=mark)
         return mark
 
-    async def refused(self, code: str, *, since: int) -> Fields:
+    async def turned_down(self, code: str, *, since: int) -> Fields:
         return await self.event("update-refused", since=since, code=code)
 
 

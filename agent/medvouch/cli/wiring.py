@@ -165,6 +165,7 @@ def _updates(config: Config, trust: TrustDocument) -> Updates | None:
         enrolment_roots=trust.certificates["enrolment-ca"],
         built=BUILT_MS // 1000,
         reboot=lambda: run_command(settings.reboot_command),
+        trust_version=trust.version,
         check_trust=lambda data: parse_agent_trust(data).version,
     )
 

@@ -204,7 +204,9 @@ class Agent:
             recorder,
             reporter,
             self.health,
-            TrustAdoption(repository, parts.check_trust, self.standing, self._store, recorder, reporter),
+            TrustAdoption(
+                repository, parts.trust_version, parts.check_trust, self.standing, self._store, recorder, reporter
+            ),
             lambda: self._worker.run(lambda: security_epoch(around.tpm, identity)),
         )
         attesting.listeners.append(updating.judged)

@@ -78,8 +78,8 @@ class Updates:
     """What installing needs. `repository` is made with a source of trusted time (s since 1970).
 
     `allowed` are URL prefixes of payloads; `built` is when this software was (s since 1970); `enrolment_roots` (DER)
-    issue this device's certificates; `reboot` asks for a restart and returns. `check_trust` gives the version of a
-    trust document, or raises where this agent could not live with it.
+    issue this device's certificates; `reboot` asks for a restart and returns. `trust_version` is that of the trust
+    document in use; `check_trust` gives another's, or raises where this agent could not live with it.
     """
 
     slots: Slots
@@ -92,6 +92,7 @@ class Updates:
     enrolment_roots: Sequence[bytes]
     built: int
     reboot: Callable[[], Awaitable[None]]
+    trust_version: int
     check_trust: Callable[[bytes], int]
 
 

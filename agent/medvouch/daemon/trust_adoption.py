@@ -32,9 +32,10 @@ class TrustedTime:
 
 @dataclass(frozen=True)
 class TrustAdoption:
-    """Keeps the trust document of the repository where it is newer than the one in use."""
+    """Keeps the trust document of the repository where it is newer than `in_use`, the version this agent runs with."""
 
     repository: Repository
+    in_use: int
     check: Callable[[bytes], int]
     standing: Standing
     store: Store
@@ -49,7 +50,7 @@ class TrustAdoption:
         used = self.standing.trust
         if data == used:
             return
-        version, before = self.check(data), self.check(used) if used else 0
+        version, before = self.check(data), self.check(used) if used else self.in_use
         if version <= before:
             return
         change = Change(Transition("trust-document", str(before), str(version), "publish"), {TRUST_KEY: data})

@@ -1,11 +1,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 import pytest_asyncio
 
-from support.updating import Updatable, release, updatable
+from medvouch.adapters.tss import TssTpm
+from medvouch.attestation.evidence import UnverifiedEvidence
+from medvouch.daemon import updating
+from medvouch.daemon.updating import Updating
+from medvouch.errors import StorageFault
+from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.ear import Tier
+from medvouch.formats.ledger import Entry
+from medvouch.formats.update import UpdateRecord
+from medvouch.messages import topics
+from medvouch.update.processor import DeviceClass
+from medvouch.update.transitions import Cause
+from medvouch_sim.repository_server import Exchange
+from support import sites
+from support.sites import eventually
+from support.updating import Updatable, reference, release, updatable
 
 
 @pytest_asyncio.fixture
@@ -32,3 +50,213 @@ async def test_an_update_from_the_directive_to_the_verdict(scene: Updatable) -> 
     assert (outcome.appraisal.release, outcome.appraisal.claims.update_state) == ("1.1.0", "self_checked")
     closed = await scene.state("update", since=mark, state="closed")
     assert (closed["outcome"], closed["security_epoch"]) == ("attested", 2)
+
+
+async def test_there_is_nothing_to_do_twice(scene: Updatable) -> None:
+    await scene.installed(release("1.1.0"))
+    mark = scene.mark
+    assert (await scene.collector.challenger.challenge(scene.device)).error is None
+    await scene.update("closed", since=mark)
+    mark = scene.mark
+    await scene.look()
+    await scene.said(topics.State(scene.device, "attestation"), since=0)
+    assert (await scene.collector.challenger.challenge(scene.device)).error is None
+    await scene.state("attestation", since=mark)
+    assert [heard for heard in scene.observer.heard[mark:] if heard.topic == topics.Event(scene.device, "update")] == []
+    requests = scene.publisher.server.requests
+    assert sum(path.endswith(".img") for path in requests) == 1
+
+
+async def test_what_is_refused_changes_nothing(scene: Updatable) -> None:
+    """Admission says no: the slots stay, nothing is recorded, and a good release is taken afterwards."""
+    old = replace(release("1.1.0"), device=DeviceClass.named("devices.example", "another"))
+    mark = await scene.directed(old)
+    refused = await scene.turned_down("manifest-other-class", since=mark)
+    assert refused["detail"]
+    assert scene.agent.standing.update is None
+    assert scene.gateway.slots.activated() is None
+    again = replace(release("1.1.0"), sequence=3)
+    mark = await scene.activated(again)
+    assert (await scene.state("update", since=mark, state="activated"))["sequence"] == 3
+
+
+async def test_a_payload_that_is_not_the_signed_one_fails_the_update_once(scene: Updatable) -> None:
+    wrong = replace(release("1.1.0"), digest=bytes(32))
+    mark = await scene.directed(wrong)
+    assert (await scene.update("failed", since=mark))["reason"] == "payload-mismatch"
+    await scene.turned_down("payload-mismatch", since=mark)
+    fetched = len(scene.publisher.server.requests)
+    mark = scene.mark
+    await scene.look()
+    await eventually(lambda: any(path.endswith("timestamp.json") for path in scene.publisher.server.requests[fetched:]))
+    assert (await scene.collector.challenger.challenge(scene.device)).error is None
+    await scene.state("attestation", since=mark)
+    assert not any(path.endswith(".img") for path in scene.publisher.server.requests[fetched:])
+    await scene.gateway.reboot()
+    assert scene.gateway.release == "1.0.0"
+    await scene.installed(replace(release("1.1.0"), sequence=3))
+
+
+async def test_a_release_that_does_not_boot_falls_back(scene: Updatable) -> None:
+    await scene.activated(replace(release("1.1.0"), image=b"no image at all"))
+    mark = scene.mark
+    await scene.gateway.reboot()
+    failed = await scene.update("failed", since=mark)
+    assert failed["reason"] == "slot-fell-back"
+    assert scene.gateway.release == "1.0.0"
+    outcome = await scene.collector.challenger.challenge(scene.device)
+    assert outcome.appraisal is not None
+    assert outcome.appraisal.claims.update_state == "failed"
+
+
+async def test_a_release_that_measures_otherwise_than_it_says_is_given_up_at_once(scene: Updatable) -> None:
+    """The self-check needs no network, and its evidence is kept."""
+    await scene.activated(replace(release("1.1.0"), reference=reference("1.0.0")))
+    mark = scene.mark
+    await scene.gateway.reboot()
+    failed = await scene.update("failed", since=mark)
+    assert failed["reason"] == "event-unexpected"
+    slots = scene.gateway.slots
+    await eventually(lambda: slots.record().states[failed["slot"]] == "bad")
+    await scene.gateway.reboot()
+    assert scene.gateway.release == "1.0.0"
+    entry = next(entry for entry in map(Entry.parse, scene.agent._store.entries()) if "evidence" in entry.attachments)
+    assert UnverifiedEvidence.parse(entry.attachments["evidence"]).checkpoint is not None
+
+
+async def test_a_repository_that_cannot_be_reached_is_a_problem_until_it_can(scene: Updatable) -> None:
+    scene.publisher.publish(release("1.1.0"))
+    scene.publisher.direct(scene.gateway.entry.ek_hash, release("1.1.0"))
+    scene.publisher.server.misbehave("metadata/", lambda exchange: exchange.head(500, Content_Length="0"))
+    mark = scene.mark
+    await scene.look()
+    assert (await scene.event("update-held-up", since=mark))["code"] == "fetch-failed"
+    assert (await scene.state("health", since=mark, component="update"))["code"] == "fetch-failed"
+    scene.publisher.server.behave()
+    mark = scene.mark
+    await scene.look()
+    await scene.update("activated", since=mark)
+    await scene.state("health", since=mark, state="ok")
+
+
+async def test_an_interrupted_download_is_taken_up_again(scene: Updatable) -> None:
+    def half(exchange: Exchange) -> None:
+        exchange.head(200, Content_Length="100000")
+        exchange.body(bytes(20_000))
+
+    scene.publisher.server.misbehave("images/", half)
+    mark = await scene.directed(release("1.1.0"))
+    assert (await scene.event("update-held-up", since=mark))["code"] in {"fetch-unreachable", "payload-mismatch"}
+    assert scene.agent.standing.update is not None
+    assert scene.agent.standing.update.state == "notified"
+    scene.publisher.server.behave()
+    await scene.gateway.reboot()
+    await scene.update("activated", since=mark)
+
+
+async def test_power_goes_after_activation_and_before_confirmation(scene: Updatable) -> None:
+    mark = await scene.activated(release("1.1.0"))
+    await scene.gateway.cut_power()
+    await scene.gateway.boot()
+    await scene.update("self_checked", since=mark)
+    assert scene.gateway.release == "1.1.0"
+
+
+async def test_a_confirmed_slot_whose_record_was_lost_is_checked_again(scene: Updatable) -> None:
+    """Power goes between the boot record and the ledger."""
+    mark = await scene.activated(release("1.1.0"))
+    with pytest.MonkeyPatch.context() as patch:
+        moved = Updating._move
+
+        async def stop(self: Updating, record: UpdateRecord, cause: Cause, **options: Any) -> UpdateRecord:
+            if cause is Cause.SELF_CHECK:
+                raise StorageFault("state-full", "no space", remedy="none")
+            return await moved(self, record, cause, **options)
+
+        patch.setattr(Updating, "_move", stop)
+        await scene.gateway.reboot()
+        await scene.event("update-held-up", since=mark, code="state-full")
+    assert scene.agent.standing.update is not None
+    assert scene.agent.standing.update.state == "booted"
+    mark = scene.mark
+    await scene.gateway.reboot()
+    await scene.update("self_checked", since=mark)
+
+
+async def test_a_slot_that_loses_power_before_it_is_confirmed_is_tried_again_and_not_for_ever(
+    scene: Updatable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updating, "MAX_TRIES", 2)
+
+    async def never(self: Updating, record: UpdateRecord) -> None:
+        return None
+
+    monkeypatch.setattr(Updating, "_self_check", never)
+    await scene.activated(release("1.1.0"))
+    mark = scene.mark
+    await scene.gateway.reboot()
+    await scene.update("booted", since=mark)
+    await scene.gateway.cut_power()
+    mark = scene.mark
+    await scene.gateway.boot()
+    assert scene.gateway.release == "1.0.0"
+    await scene.update("staged", since=mark)
+    assert (await scene.update("activated", since=mark))["tries"] == 2
+    await scene.gateway.reboot()
+    await scene.update("booted", since=mark)
+    await scene.gateway.cut_power()
+    mark = scene.mark
+    await scene.gateway.boot()
+    assert (await scene.update("failed", since=mark))["reason"] == "slot-fell-back"
+
+
+async def test_only_a_good_verdict_on_this_boot_closes_an_update(scene: Updatable) -> None:
+    mark = await scene.installed(release("1.1.0"))
+    with TssTpm(scene.gateway.tpm.tcti()) as tpm:
+        tpm.pcr_extend(13, {HashAlg.SHA256: bytes(32)})
+    assert (await scene.collector.challenger.challenge(scene.device)).error is not None
+    await scene.state("attestation", since=mark, status="contraindicated")
+    record = scene.agent.standing.update
+    assert record is not None
+    assert record.state == "self_checked"
+    earlier = scene.agent.updating
+    assert earlier is not None
+    verdict = scene.agent.standing.last_verdict
+    assert verdict is not None
+    await earlier.judged(replace(verdict, status=Tier.AFFIRMING, boot_count=1))
+    assert scene.agent.standing.update == record
+    mark = scene.mark
+    await scene.gateway.reboot()
+    assert (await scene.collector.challenger.challenge(scene.device)).error is None
+    await scene.update("closed", since=mark)
+
+
+async def test_a_newer_trust_document_counts_from_the_next_start_on(scene: Updatable) -> None:
+    trust = scene.site.trust
+    newer = replace(trust, version=trust.version + 1)
+    scene.publisher.trust(newer.encode())
+    mark = scene.mark
+    await scene.look()
+    assert (await scene.event("trust-adopted", since=mark))["version"] == newer.version
+    assert scene.agent.standing.trust == newer.encode()
+    unusable = replace(newer, version=9, roles={"owner": trust.roles["owner"]})
+    scene.publisher.trust(unusable.encode())
+    mark = scene.mark
+    await scene.look()
+    assert (await scene.event("update-held-up", since=mark))["code"] == "trust-incomplete"
+    strangers = replace(newer, version=10, roles={**trust.roles, "commander": trust.roles["support"]})
+    scene.publisher.trust(strangers.encode())
+    mark = scene.mark
+    await scene.look()
+    assert (await scene.event("trust-adopted", since=mark))["version"] == 10
+    await scene.gateway.reboot()
+    await scene.state("health", since=mark)
+    command = scene.command("commission", "77", {"owner": "nobody"})
+    assert await scene.refused("commission", "77", command) == "command-forged"
+
+
+async def test_a_gateway_without_a_repository_says_so(tmp_path: Path) -> None:
+    async with sites.scene(tmp_path) as plain:
+        await plain.gateway.boot()
+        await plain.state("health")
+        assert await plain.refused("update", "1", plain.command("update", "1", {})) == "updates-off"
