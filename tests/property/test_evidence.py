@@ -44,7 +44,9 @@ pcr_references = st.lists(
     max_size=4,
     unique_by=lambda row: row.pcr,
 ).map(lambda rows: tuple(sorted(rows, key=lambda row: row.pcr)))
-references = st.builds(ReferenceValues, texts, texts, st.lists(texts, max_size=8).map(tuple), pcr_references)
+references = st.builds(
+    ReferenceValues, texts, texts, st.integers(0, 2**32 - 1), st.lists(texts, max_size=8).map(tuple), pcr_references
+)
 
 
 @given(records)
