@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from medvouch.ports import Message, Transport
 
 @dataclass(frozen=True)
 class Heard:
-    """One message; `payload` None where it is not one of our JSON messages."""
+    """One message; `payload` None where it is none of our JSON messages; `at_s` by the observer's monotonic clock."""
 
     message: Message
     topic: topics.Topic
     payload: Payload | None
+    at_s: float = 0.0
 
     @property
     def code(self) -> str:
@@ -64,7 +66,7 @@ class Observer:
             except InputError:
                 continue
             async with self._more:
-                self.heard.append(Heard(message, topic, _payload(message)))
+                self.heard.append(Heard(message, topic, _payload(message), time.monotonic()))
                 self._more.notify_all()
 
     async def first(self, wanted: Callable[[Heard], bool], *, since: int, timeout_s: float = 20.0) -> Heard:

@@ -6,6 +6,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +23,7 @@ class Narrator:
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
         self._total = total
-        self._started = time.monotonic()
+        self.started_s = time.monotonic()
         self.verdicts: list[Verdict] = []
 
     def chapter(self, title: str) -> None:
@@ -41,11 +42,11 @@ class Narrator:
 
     def record(self, verdict: Verdict) -> None:
         """Keep and print one row."""
-        self.verdicts.append(verdict)
+        elapsed = self.elapsed_s
+        self.verdicts.append(replace(verdict, at_s=round(elapsed, 3)))
         mark = "[green]✓[/green]" if verdict.as_expected else "[bold red]✗[/bold red]"
         counter = f"{len(self.verdicts):2}/{self._total}"
         seen = verdict.actual if verdict.as_expected else f"{verdict.actual}, expected {verdict.expected}"
-        elapsed = time.monotonic() - self._started
         line = f"  {mark} {counter} {elapsed:5.1f} s  {verdict.gateway:<12} {verdict.step:<45} {seen}"
         self._console.print(line, highlight=False, soft_wrap=True)
         if verdict.detail:
@@ -59,7 +60,7 @@ class Narrator:
     @property
     def elapsed_s(self) -> float:
         """Seconds since the story began."""
-        return time.monotonic() - self._started
+        return time.monotonic() - self.started_s
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:

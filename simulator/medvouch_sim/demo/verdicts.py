@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["step", "attack"]
+Kind = Literal["step", "attack", "fault"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row. For a step `expected` and `actual` are outcomes; for an attack they are refusal codes."""
+    """One row. For a step `expected` and `actual` are outcomes; for an attack or a fault they are codes.
+
+    `at_s`: seconds since the demo began.
+    """
 
     gateway: str
     kind: Kind
@@ -22,6 +25,7 @@ class Verdict:
     actual: str
     code: str
     detail: str = ""
+    at_s: float = 0.0
 
     @property
     def as_expected(self) -> bool:
@@ -30,6 +34,6 @@ class Verdict:
 
 
 def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
-    """Write `verdicts.json`: a list of {gateway, kind, step, expected, actual, code, detail}."""
+    """Write `verdicts.json`: a list of {gateway, kind, step, expected, actual, code, detail, at_s}."""
     rows = [asdict(verdict) for verdict in verdicts]
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -50,5 +50,6 @@ def test_verdicts_on_file(tmp_path: Path) -> None:
         "actual": "event-unexpected",
         "code": "event-unexpected",
         "detail": "PCR 4",
+        "at_s": 0.0,
     }
     assert second["actual"] == "unnoticed"
