@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +84,41 @@ def test_the_messages_are_readable_json(played: tuple[Path, str]) -> None:
     states = [line for line in lines if "/state/" in line["topic"] or "/event/" in line["topic"]]
     assert len(states) > 50
     assert all({"schema", "device", "boot_id", "seq", "ts_ms", "clock_ok"} <= line["payload"].keys() for line in states)
+
+
+def test_the_report_names_every_gateway_and_every_attack(played: tuple[Path, str]) -> None:
+    out, told = played
+    report = out / "report.html"
+    assert f"report: {report}" in told
+    page = report.read_text(encoding="utf-8")
+    assert all(
+        page.count(f'<title id="line-{number}-title">The life of {name}</title>') == 1
+        for number, name in enumerate(GATEWAYS, 1)
+    )
+    for number, row in enumerate(rows(out), 1):
+        shown = page.split(f'id="row-{number}"')[1].split("</tr>")[0]
+        assert all(html.escape(row[part]) in shown for part in ("gateway", "step", "expected", "actual"))
+    linked = re.findall(r'href="([^"]*)"', page)
+    assert len(linked) > 3 * len(GATEWAYS)
+    assert all((out / link).is_file() for link in linked)
+
+
+def test_what_the_report_says_to_type_works(played: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    out, _ = played
+    page = (out / "report.html").read_text(encoding="utf-8")
+    typed = html.unescape(page.split("<pre>")[1].split("</pre>")[0]).splitlines()
+    assert len(typed) >= 3
+    monkeypatch.chdir(out)
+    for line in typed:
+        assert main(line.split()[1:]) == 0, line
+
+
+def test_each_life_is_one_line(played: tuple[Path, str]) -> None:
+    lives = played[1].split("The life of each gateway")[1].splitlines()
+    for name in GATEWAYS:
+        (line,) = (each for each in lives if each.startswith(f"  {name} "))
+        assert line.split()[1:3] == ["●enrolled", "●commissioned"]
+        assert "⚔×" in line
 
 
 def test_it_tells_how_to_listen_along(played: tuple[Path, str]) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.tpm import PcrSelection
 from medvouch.messages import topics
 from medvouch_sim.demo.attacks import ENROLMENT_ATTACKS, SERVICE_ATTACKS, carry_out
+from medvouch_sim.demo.lifeline_terminal import show_lives
 from medvouch_sim.demo.narrator import Narrator
+from medvouch_sim.demo.report import Report, installed_versions, write_report
 from medvouch_sim.demo.stage import Stage
 from medvouch_sim.demo.verdicts import write_verdicts
 from medvouch_sim.gateway import MODEL, Gateway
@@ -68,7 +71,9 @@ async def run_demo(out: Path, console: Console) -> int:
             for gateway in gateways:
                 await gateway.shut_down()
             _write(stage)
+    show_lives(console, stage.lives)
     narrator.table()
+    console.print(f"report: {_report(stage)}", soft_wrap=True, highlight=False)
     return closing(narrator, out, console)
 
 
@@ -191,7 +196,15 @@ def _write(stage: Stage) -> None:
             payload: object = {"bytes": len(heard.message.payload)}
             if heard.payload is not None:
                 payload = json.loads(heard.message.payload)
-            file.write(json.dumps({"topic": heard.message.topic, "payload": payload}) + "\n")
+            at_s = round(heard.at_s - stage.narrator.started_s, 3)
+            line = {"at_s": at_s, "topic": heard.message.topic, "payload": payload}
+            file.write(json.dumps(line) + "\n")
+
+
+def _report(stage: Stage) -> Path:
+    narrator = stage.narrator
+    report = Report(stage.lives, narrator.verdicts, narrator.elapsed_s, int(time.time()), installed_versions())
+    return write_report(stage.out, report)
 
 
 def closing(narrator: Narrator, out: Path, console: Console) -> int:

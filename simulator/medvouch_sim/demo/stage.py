@@ -13,6 +13,7 @@ from medvouch.collector.challenging import Outcome
 from medvouch.collector.collector import Collector
 from medvouch.errors import MedvouchError
 from medvouch.messages import topics
+from medvouch_sim.demo.lifeline import Lifeline, lifelines
 from medvouch_sim.demo.narrator import Narrator
 from medvouch_sim.demo.verdicts import Kind, Verdict
 from medvouch_sim.gateway import Gateway
@@ -37,6 +38,12 @@ class Stage:
     def mark(self) -> int:
         """How many messages the observer has heard so far."""
         return len(self.observer.heard)
+
+    @property
+    def lives(self) -> list[Lifeline]:
+        """The life of each gateway so far."""
+        names = [(gateway.name, gateway.device) for gateway in self.gateways]
+        return lifelines(names, self.observer.heard, self.narrator.verdicts, self.narrator.started_s)
 
     async def online(self, gateway: Gateway, *, since: int) -> None:
         """Wait until the device's agent has said that it is there, and so hears commands."""
