@@ -43,10 +43,13 @@ class Served:
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
         self.asked: list[str] = []
+        self.broken: set[str] = set()
 
     def fetch(self, url: str) -> Generator[bytes, None, None]:
         name = url.removeprefix(f"{BASE}/")
         self.asked.append(name)
+        if name in self.broken:
+            raise NetworkFault("fetch-failed", url)
         if name not in self.files:
             raise NetworkFault("fetch-not-found", url)
         for at in range(0, len(self.files[name]), CHUNK):

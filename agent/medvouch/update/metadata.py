@@ -190,9 +190,7 @@ def _check_signatures(delegator: Delegator, role: str, metadata: Metadata[Role])
         result = delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
     except SerializationError as error:
         raise _malformed(role, str(error.__cause__ or error)) from error
-    except ValueError as error:
-        raise Refusal(refusals.METADATA_UNTRUSTED, f"nobody is trusted for {role}", place=role) from error
-    signed = len({identity for key in result.signed.values() if (identity := _identity(key))})
+    signed = len({_identity(key) for key in result.signed.values()})
     if signed < result.threshold:
         detail = f"{role} is signed by {signed} of the {result.threshold} keys that it takes"
         raise Refusal(refusals.METADATA_UNTRUSTED, detail, place=role)
@@ -200,18 +198,19 @@ def _check_signatures(delegator: Delegator, role: str, metadata: Metadata[Role])
 
 def _keys(root: Root, role: str) -> frozenset[bytes]:
     keys = (root.keys.get(keyid) for keyid in root.roles[role].keyids)
-    return frozenset(identity for key in keys if key and (identity := _identity(key)))
+    return frozenset(_identity(key) for key in keys if key)
 
 
 def _identity(key: Key) -> bytes:
-    """What two ids of one key have in common; empty for a key that cannot be read."""
+    """What two ids of one key have in common; of a key that cannot be read, and so verifies nothing, its text."""
     public = str(key.keyval.get("public"))
     with suppress(ValueError, UnsupportedAlgorithm):
         if "BEGIN" not in public:
             return bytes.fromhex(public)
         loaded = load_pem_public_key(public.encode())
-        return spki(loaded) if isinstance(loaded, PublicKey) else b""
-    return b""
+        if isinstance(loaded, PublicKey):
+            return spki(loaded)
+    return public.encode()
 
 
 def _check_named(role: str, named: MetaFile, data: bytes) -> None:

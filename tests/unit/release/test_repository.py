@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,23 @@ def test_the_delegations(files: FileMetadataStore, keys: RepositoryKeys) -> None
     assert directed.hashes["sha256"] == hashlib.sha256(b"director").hexdigest()
 
 
+def test_the_thresholds(files: FileMetadataStore, keys: RepositoryKeys) -> None:
+    author(files, keys)
+    root = json.loads(files.read("metadata/1.root.json") or b"")["signed"]["roles"]
+    roles = json.loads(files.read("metadata/1.targets.json") or b"")["signed"]["delegations"]["roles"]
+    bins = json.loads(files.read("metadata/1.director.json") or b"")["signed"]["delegations"]["succinct_roles"]
+    found = {**root, **{role["name"]: role for role in roles}, "bins": bins}
+    assert {name: (role["threshold"], len(role["keyids"])) for name, role in found.items()} == {
+        "root": (2, 3),
+        "targets": (1, 1),
+        "releases": (2, 3),
+        "director": (1, 1),
+        "bins": (1, 1),
+        "snapshot": (1, 1),
+        "timestamp": (1, 1),
+    }
+
+
 @pytest.mark.parametrize(
     ("role", "wanted"),
     [("root", 2), ("targets", 1), ("releases", 2), ("director", 1), ("snapshot", 1), ("timestamp", 1)],
@@ -130,11 +148,17 @@ def test_what_is_changed_needs_the_keys_of_its_role_alone(files: FileMetadataSto
         assert files.read("metadata/timestamp.json") == before
 
 
-def test_a_key_that_the_repository_does_not_name(files: FileMetadataStore, keys: RepositoryKeys) -> None:
+@pytest.mark.parametrize("role", ["snapshot", "timestamp", "director"])
+def test_nothing_is_written_with_a_key_that_the_repository_does_not_name(keys: RepositoryKeys, role: str) -> None:
+    files = Shelf()
     author(files, keys)
-    repository = AuthoredRepository.open(files, dataclasses.replace(keys, timestamp=[signer("quality")]))
+    files.names.clear()
+    repository = AuthoredRepository.open(files, dataclasses.replace(keys, **{role: [signer("quality")]}))
+    repository.direct("gw1", directive().encode())
+    repository.set_trust(b"trust")
     with pytest.raises(ConfigFault, match="key-missing"):
         repository.publish(NOW)
+    assert files.names == []
 
 
 def test_all_is_read_back(files: FileMetadataStore, keys: RepositoryKeys) -> None:

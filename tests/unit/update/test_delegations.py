@@ -61,6 +61,15 @@ def test_a_terminating_role_ends_the_search(tuf: Tuf) -> None:
     assert client.target("a/below") == below
 
 
+def test_a_terminating_role_ends_the_search_also_for_those_beside_its_delegator(tuf: Tuf) -> None:
+    tuf.delegate("one", ["a/*"])
+    tuf.delegate("two", ["a/*"])
+    tuf.delegate("below", ["a/*"], by="one", terminating=True)
+    tuf.add("a/x", b"two", "two")
+    tuf.publish()
+    assert tuf.refreshed().target("a/x") is None
+
+
 def test_delegations_in_a_circle(tuf: Tuf) -> None:
     tuf.delegate("one", ["*"])
     tuf.delegate("two", ["*"], by="one")

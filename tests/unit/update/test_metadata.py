@@ -42,11 +42,23 @@ def test_a_new_timestamp_that_names_an_older_snapshot(tuf: Tuf) -> None:
     assert b'"version":2' in tuf.shelf.files["timestamp.json"]
 
 
-def test_another_timestamp_of_the_same_version_is_passed_over(tuf: Tuf) -> None:
+@pytest.mark.parametrize("snapshot", [1, 7])
+def test_another_timestamp_of_the_same_version_is_passed_over(tuf: Tuf, snapshot: int) -> None:
+    tuf.bump("targets")
     tuf.refreshed()
-    tuf.timestamp.signed.snapshot_meta = MetaFile(7)
+    tuf.timestamp.signed.snapshot_meta = MetaFile(snapshot)
     tuf.write_timestamp()
-    assert tuf.refreshed().versions.snapshot == 1
+    assert tuf.refreshed().versions.snapshot == 2
+
+
+def test_another_timestamp_of_the_same_version_does_not_live_longer(tuf: Tuf) -> None:
+    tuf.timestamp.signed.expires = moment(NOW + DAY)
+    tuf.write_timestamp()
+    tuf.refreshed()
+    tuf.now = NOW + DAY
+    tuf.timestamp.signed.expires = moment(NOW + 2 * DAY)
+    tuf.write_timestamp()
+    assert_refused(refusals.REPOSITORY_FROZEN, tuf.client().refresh)
 
 
 @pytest.mark.parametrize("seen", [False, True])
@@ -240,3 +252,11 @@ def test_every_truncation_and_flipped_byte_is_refused_as_ours(tuf: Tuf) -> None:
                 tuf.client().refresh()
                 assert json.loads(data)["signed"] == signed
             tuf.shelf.files.clear()
+
+
+def test_numbers_that_have_no_one_form(tuf: Tuf) -> None:
+    """Fractions cannot be signed: canonical JSON has none."""
+    document = json.loads(tuf.files["metadata/timestamp.json"])
+    document["signed"]["x"] = 1.5
+    tuf.files["metadata/timestamp.json"] = json.dumps(document).encode()
+    assert_input_refused("metadata-malformed", tuf.client().refresh)
