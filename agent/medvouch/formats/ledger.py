@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
+from medvouch.errors import InputError
+from medvouch.formats import cbor
 from medvouch.formats.cose import Header
 from medvouch.formats.enrolment import Certified, DeviceId
-from medvouch.formats.record import Many, Named, Nested, Octets, Record, Text, Uint
+from medvouch.formats.record import Embedded, Many, Named, Nested, Octets, Place, Record, Text, Uint
 
 CONTENT_TYPE = "application/vnd.medvouch.statement+cbor"
 CWT_CLAIMS = 15
@@ -28,6 +30,7 @@ MAX_ATTACHMENT_BYTES = 1 << 20
 MAX_ENTRIES = 8192
 MAX_CHECKPOINTS = 8192
 MAX_BUNDLE_BYTES = 32 << 20
+MAX_NONCE_BYTES = 64
 
 Sha256 = Annotated[bytes, Octets(32, exact=True)]
 Word = Annotated[str, Text(64)]
@@ -137,18 +140,37 @@ class LedgerRecord(Record):
 class Bundle(Record):
     """The ledger of a device from its enrolment on, to be judged without the device and without its maker.
 
-    `receipt` is the appraiser's result (EAR) on the last head, `sanitisation` the proof that the TPM was cleared; empty
-    where there is none.
+    Entries and checkpoints stand in it as they are kept, encoded. `receipt` is the appraiser's result (EAR) on the last
+    head, `sanitisation` the proof that the TPM was cleared, `nonce` what it was asked with; empty where there is none.
     """
 
     FORMAT = "bundle"
     KIND = "medvouch-bundle"
 
     device: DeviceId
-    entries: Annotated[tuple[Entry, ...], Many(Nested(Entry), MAX_ENTRIES)]
-    checkpoints: Annotated[tuple[CertifiedCheckpoint, ...], Many(Nested(CertifiedCheckpoint), MAX_CHECKPOINTS)]
+    entries: Annotated[tuple[Entry, ...], Many(Embedded(Entry), MAX_ENTRIES)]
+    checkpoints: Annotated[tuple[CertifiedCheckpoint, ...], Many(Embedded(CertifiedCheckpoint), MAX_CHECKPOINTS)]
     receipt: Annotated[bytes, Octets(MAX_ATTACHMENT_BYTES)]
     sanitisation: Annotated[bytes, Octets(MAX_ATTACHMENT_BYTES)]
+    nonce: Annotated[bytes, Octets(MAX_NONCE_BYTES)]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Refuses more than MAX_BUNDLE_BYTES before it reads them; what is wrong inside `entry N` is placed there."""
+        if len(data) > MAX_BUNDLE_BYTES:
+            raise Place(cls.FORMAT).over(len(data), MAX_BUNDLE_BYTES)
+        try:
+            return super().parse(data)
+        except InputError as error:
+            raise InputError(error.code, error.detail, place=_part(error.place)) from error
+
+    @classmethod
+    def from_map(cls, value: Any, place: Place) -> Self:
+        """Refuses a nonce without what it is for, and the reverse: nothing would vouch for it."""
+        bundle = super().from_map(value, place)
+        if bool(bundle.sanitisation) != bool(bundle.nonce):
+            raise (place / "nonce").malformed("sanitisation and its nonce, or neither of them")
+        return bundle
 
 
 def extended(head: bytes, root: bytes) -> bytes:
@@ -160,6 +182,17 @@ UNWRITTEN_HEAD = bytes(32)
 """What an extend index counts as before it is first written."""
 
 
-def is_bundle(value: Any) -> bool:
-    """Whether decoded CBOR says that it is one."""
-    return isinstance(value, Mapping) and value.get("type") == Bundle.KIND
+def _part(place: str) -> str:
+    """`entry N` for what the path `/entries/N` leads to, likewise for checkpoints."""
+    for name, part in (("entries", "entry"), ("checkpoints", "checkpoint")):
+        place = place.replace(f"/{name}/", f"{part} ")
+    return place
+
+
+_MARK = cbor.encode("type") + cbor.encode(Bundle.KIND)
+"""The shortest name comes first in deterministic CBOR (RFC 8949, 4.2.1), after the head of the map."""
+
+
+def is_bundle(data: bytes) -> bool:
+    """Whether these bytes begin as one, be it whole or not."""
+    return data[1 : 1 + len(_MARK)] == _MARK

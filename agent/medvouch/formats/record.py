@@ -263,6 +263,27 @@ class Nested:
         return self.record.from_map(value, place)
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """A record as a byte string that holds its encoding: counted and bounded by itself, whatever it is part of."""
+
+    record: type[Record]
+
+    def dump(self, value: Record) -> bytes:
+        """Its encoding."""
+        return value.encode()
+
+    def load(self, value: Any, place: Place) -> Record:
+        """Checked by the record; errors name the place here, not the one inside."""
+        if not isinstance(value, bytes):
+            raise place.malformed("bytes")
+        try:
+            return self.record.parse(value)
+        except InputError as error:
+            inside = f"{error.place}: " if error.place else ""
+            raise InputError(error.code, f"{inside}{error.detail}", place=place.path) from error
+
+
 _NAME = Text(32)
 
 

@@ -32,7 +32,7 @@ def verify_checkpoints(
     Raises Refusal `checkpoint-not-certified`, `ledger-checkpoint-gap`, `ledger-clock-went-back`, `ledger-truncated`,
     `ledger-forked`; the place of the last two is the first entry that nothing confirms.
     """
-    verified = tuple(verify_checkpoint(each, attestation_key, names) for each in checkpoints)  # 1
+    verified = tuple(_certified(number, each, attestation_key, names) for number, each in enumerate(checkpoints))  # 1
     head, counter = UNWRITTEN_HEAD, None
     for number, each in enumerate(verified):  # 2
         found = each.checkpoint
@@ -48,6 +48,15 @@ def verify_checkpoints(
             raise Refusal(refusals.CHECKPOINT_CLOCK, detail, place=f"checkpoint {number}")
     check_heads([(each.checkpoint.size, each.checkpoint.root) for each in verified], entries)  # 4
     return verified
+
+
+def _certified(
+    number: int, certified: CertifiedCheckpoint, attestation_key: PublicKey, names: Mapping[str, bytes]
+) -> VerifiedCheckpoint:
+    try:
+        return verify_checkpoint(certified, attestation_key, names)
+    except Refusal as cause:
+        raise Refusal(cause.kind, f"{cause.place}: {cause.detail}", place=f"checkpoint {number}") from cause
 
 
 def _moment(clock: ClockInfo) -> tuple[int, int, int]:
