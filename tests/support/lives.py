@@ -14,7 +14,9 @@ from medvouch.adapters.system import SystemClock
 from medvouch.assurance.bundle import BundleTrust, assemble
 from medvouch.attestation.attester import AttestationKeys, boot_name
 from medvouch.attestation.results import AFFIRMING_VECTOR, Occasion, VerifiedEar, contraindicate, sign_result
+from medvouch.attestation.sanitisation import sanitise
 from medvouch.attestation.tpm_signer import TpmSigner
+from medvouch.crypto import escrow
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.daemon.health import Health
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
@@ -24,15 +26,16 @@ from medvouch.daemon.worker import Worker
 from medvouch.errors import InputError
 from medvouch.formats.claims import LedgerHead
 from medvouch.formats.ear import Ear, Tier
-from medvouch.formats.identity import DeviceIdentity
+from medvouch.formats.identity import DeviceIdentity, OwnershipAuths
 from medvouch.formats.ledger import Bundle, CertifiedCheckpoint, Entry
+from medvouch.formats.sanitisation import TPM2_CLEAR, SanitisationCertificate
 from medvouch.ledger.anchoring import Anchor
 from medvouch.ledger.statements import Author
 from medvouch.messages.commands import issue_command
 from medvouch.ports import Commit, LedgerRow, Tpm
 from medvouch_sim.vendor import Order
 from support.authorities import NOW, key, root
-from support.enrolling import AUTHORITY, ORDER, Gateway, World
+from support.enrolling import AUTHORITY, ORDER, OWNER, Gateway, World, payload
 
 APPRAISER, COMMANDER = SoftwareSigner(key("appraiser")), SoftwareSigner(key("commander"))
 HOSPITAL = "St. Example Hospital"
@@ -57,6 +60,8 @@ class Life:
     pen: Pen
     anchor: Anchor
     health: Health
+    identity: DeviceIdentity
+    lockout: bytes
 
     @property
     def device(self) -> str:
@@ -90,6 +95,23 @@ class Life:
         signed = verdict(self.device, self.head) if receipt else b""
         return assemble(self.device, self.store.entries(), self.store.checkpoints(), receipt=signed)
 
+    def sanitise(self, nonce: bytes, **changes: Any) -> bytes:
+        """Clear the TPM, and prove it; `changes` of the certificate."""
+        head, device = self.head, self.identity
+        given = {
+            "ueid": device.ueid,
+            "device_id": device.device_id,
+            "serial": device.serial,
+            "ledger_size": head.size,
+            "ledger_root": head.root,
+            "ledger_counter": head.counter,
+            "method": TPM2_CLEAR,
+            "time_ms": NOW * 1000,
+            "clock_ok": True,
+            "accountable_owner": HOSPITAL,
+        }
+        return sanitise(self.tpm, self.lockout, SanitisationCertificate(**{**given, **changes}), nonce)
+
     def entry(self, index: int, change: Change, attachments: dict[str, bytes]) -> Entry:
         """What root on the device can sign: the LDevID signs whatever it is given."""
         return Entry.parse(self.pen.entry(index, change, Circumstances("root", "", attachments)).entry)
@@ -100,8 +122,6 @@ class Life:
 
 
 def parsed(data: bytes) -> Ear:
-    from support.enrolling import payload  # noqa: PLC0415
-
     return Ear.parse(payload(data))
 
 
@@ -121,22 +141,24 @@ def command(device: str, signer: SoftwareSigner = COMMANDER) -> bytes:
 
 
 @contextmanager
-def life(world: World, directory: Path, order: Order = ORDER) -> Iterator[Life]:
-    """One that has just enrolled: its ledger has one entry and no checkpoint."""
+def life(world: World, directory: Path, order: Order = ORDER, *, cleared: bool = False) -> Iterator[Life]:
+    """One that has just enrolled: its ledger has one entry and no checkpoint. `cleared`: its TPM was, just before."""
     with world.gateway(directory / "tpm", order) as gateway, closing(SqliteStore(directory / "state.db")) as store:
+        if cleared:
+            gateway.tpm.clear(b"")
         standing, clock = Standing(store), SystemClock()
-        identity = _enrolled(world, gateway, store, standing, clock)
+        identity, lockout = _enrolled(world, gateway, store, standing, clock)
         keys = AttestationKeys.load(gateway.tpm, identity)
         pen = _pen(gateway.tpm, keys, identity, clock)
         anchor, health = Anchor(gateway.tpm, keys.lak, INDEXES, identity.nv_auths), Health()
         reporter = Reporter(store, clock, identity.device_id, pen.boot)
         recorder = Recorder(store, Worker(), pen, anchor, reporter, health)
-        yield Life(gateway.tpm, store, standing, recorder, pen, anchor, health)
+        yield Life(gateway.tpm, store, standing, recorder, pen, anchor, health, identity, lockout)
 
 
 def _enrolled(
     world: World, gateway: Gateway, store: SqliteStore, standing: Standing, clock: SystemClock
-) -> DeviceIdentity:
+) -> tuple[DeviceIdentity, bytes]:
     authority, enrollee = world.authority(gateway.entry), gateway.enrollee()
 
     def keep(identity: DeviceIdentity) -> None:
@@ -149,8 +171,10 @@ def _enrolled(
         store.commit(Commit(change.values, row))
 
     challenge, pending = authority.challenge(enrollee.request(), NOW)
-    answer = authority.answer(pending, enrollee.proof(challenge), NOW).answer
-    return enrollee.accept(answer, keep)
+    enrolled = authority.answer(pending, enrollee.proof(challenge), NOW)
+    identity = enrollee.accept(enrolled.answer, keep)
+    escrowed = escrow.open_sealed(enrolled.escrow, OWNER, context=enrolled.ueid)
+    return identity, OwnershipAuths.parse(escrowed).lockout
 
 
 def _pen(tpm: Tpm, keys: AttestationKeys, identity: DeviceIdentity, clock: SystemClock) -> Pen:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from medvouch.assurance import refusals
 from medvouch.attestation.results import verify_signed
+from medvouch.attestation.sanitisation import VerifiedSanitisation, verify_sanitisation
 from medvouch.crypto import cose
 from medvouch.crypto.ca import BACKDATING
 from medvouch.crypto.certificates import ATTESTATION_KEY, DEVICE_ID, load
@@ -29,7 +30,7 @@ ANSWER, EAR, COMMAND = "answer", "ear", "command"
 """What is attached to entries under these names is judged for what it is; all else is a digest that someone signed."""
 ATTESTATION = "attestation"
 """The machine whose states are verdicts."""
-RECEIPT = "receipt"
+RECEIPT, SANITISATION = "receipt", "sanitisation"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class VerifiedLife:
     by_tpm: int
     by_appraiser: int
     receipt: Ear | None
-    sanitised: bool
+    sanitisation: VerifiedSanitisation | None
 
     @property
     def states(self) -> dict[str, str]:
@@ -118,10 +119,11 @@ def verify_bundle(data: bytes, trust: BundleTrust, at: int) -> VerifiedLife:
     7. Verdicts are a trusted appraiser's about this device, as the entries say; the heads they confirm are its.
     8. Commands are a trusted commander's for this device.
     9. The receipt, if any, confirms the ledger as it stands.
-    10. The sanitisation, if any, is proven by the device's IAK.
+    10. The sanitisation, if any, is proven by the device's IAK, after the last entry.
 
     Raises InputError `bundle-*` and those of what is inside; Refusal `bundle-*`, `ledger-*`,
-    `checkpoint-not-certified`, with the first thing that does not hold as place: `entry N`, `checkpoint N`, `receipt`.
+    `checkpoint-not-certified`, with the first thing that does not hold as place: `entry N`, `checkpoint N`,
+    `receipt`, `sanitisation`.
     """
     bundle = Bundle.parse(data)  # 1
     answer = _answer(bundle, trust)  # 2
@@ -135,7 +137,7 @@ def verify_bundle(data: bytes, trust: BundleTrust, at: int) -> VerifiedLife:
     check_heads(sorted((head.size, head.root) for head in heads), entries)
     commands = tuple(_commands(entries, trust, device))  # 8
     receipt = _receipt(bundle.receipt, entries, checkpoints, trust, device)  # 9
-    _check_sanitisation(bundle)  # 10
+    sanitisation = _sanitisation(bundle, answer, ldevid.serial, entries, checkpoints)  # 10
     owners = [answer.accountable_owner, *(entry.statement.owner for entry in entries if entry.statement.owner)]
     return VerifiedLife(
         device=device,
@@ -149,7 +151,7 @@ def verify_bundle(data: bytes, trust: BundleTrust, at: int) -> VerifiedLife:
         by_tpm=checkpoints[-1].checkpoint.size if checkpoints else 0,
         by_appraiser=len(entries) if receipt else max((head.size for head in heads), default=0),
         receipt=receipt,
-        sanitised=bool(bundle.sanitisation),
+        sanitisation=sanitisation,
     )
 
 
@@ -275,7 +277,7 @@ def _receipt(
     ear = _ear(data, trust, device, RECEIPT)
     if Sign1.parse(data).unprotected:
         raise Refusal(refusals.BUNDLE_VERDICT_UNTRUSTED, "headers that nobody signed", place=RECEIPT)
-    head = head_of(entries, checkpoints[-1].checkpoint.counter if checkpoints else 0)
+    head = _head(entries, checkpoints)
     if ear.ledger_head != head:
         detail = f"it confirms {_words(ear.ledger_head)}, the ledger is {_words(head)}"
         raise Refusal(refusals.BUNDLE_RECEIPT_MISMATCH, detail, place=RECEIPT)
@@ -286,6 +288,30 @@ def _words(head: LedgerHead | None) -> str:
     return f"{head.size} entries ({head.root.hex()}) at checkpoint {head.counter}" if head else "nothing"
 
 
-def _check_sanitisation(bundle: Bundle) -> None:
-    if bundle.sanitisation:
-        raise Refusal(refusals.BUNDLE_SANITISATION_UNPROVEN, "it cannot be checked", place="sanitisation")
+def _sanitisation(
+    bundle: Bundle,
+    answer: Answer,
+    serial: str,
+    entries: Sequence[VerifiedEntry],
+    checkpoints: Sequence[VerifiedCheckpoint],
+) -> VerifiedSanitisation | None:
+    """The TPM's own resetCount at the last checkpoint tells whether it was cleared after it was in service."""
+    if not bundle.sanitisation:
+        return None
+    kind = refusals.BUNDLE_SANITISATION_UNPROVEN
+    resets = checkpoints[-1].clock.reset_count if checkpoints else None
+    try:
+        verified = verify_sanitisation(
+            bundle.sanitisation, answer.iak_public, bundle.nonce, answer.device_id, resets_in_service=resets
+        )
+    except (Refusal, InputError) as cause:
+        raise Refusal(kind, f"{cause.code}: {cause.detail}", place=SANITISATION) from cause
+    found, head = verified.certificate, _head(entries, checkpoints)
+    if found.serial != serial or LedgerHead(found.ledger_size, found.ledger_root, found.ledger_counter) != head:
+        detail = f"{found.serial} with another ledger of {found.ledger_size} entries was sanitised"
+        raise Refusal(kind, detail, place=SANITISATION)
+    return verified
+
+
+def _head(entries: Sequence[VerifiedEntry], checkpoints: Sequence[VerifiedCheckpoint]) -> LedgerHead:
+    return head_of(entries, checkpoints[-1].checkpoint.counter if checkpoints else 0)

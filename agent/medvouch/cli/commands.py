@@ -16,11 +16,15 @@ from medvouch.adapters.tls import client_context
 from medvouch.attestation.evidence import MAX_EVIDENCE_BYTES
 from medvouch.cli.config import Config, as_plain, load
 from medvouch.cli.inspecting import KINDS, advice
+from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import LineFormatter, aligned, flatten, show
 from medvouch.cli.trusting import check_agent_trust, read_trust
 from medvouch.errors import ConfigFault, InputError, MissingPart
+from medvouch.formats.ledger import MAX_BUNDLE_BYTES, Bundle
 
 log = logging.getLogger(__name__)
+
+MAX_FILE_BYTES = max(MAX_EVIDENCE_BYTES, MAX_BUNDLE_BYTES)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -76,20 +80,61 @@ def attest(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """`medvouch verify`: 0 affirming, 1 anything else."""
+    """`medvouch verify`: 0 affirming, or a ledger that holds; 1 anything else."""
     from medvouch.cli.verifying import verify_file  # noqa: PLC0415 - much code that the running agent does without
 
-    data = read_bounded(options.file, MAX_EVIDENCE_BYTES)
+    data = read_bounded(options.file, MAX_FILE_BYTES)
     trust = read_trust(options.trust)
     at = options.at if options.at is not None else int(time.time())
     document, lines = verify_file(data, trust, nonce=options.nonce, device=options.device, at=at)
     show(document, lines, as_json=options.json)
-    return 0 if document["status"] == "affirming" else 1
+    return 0 if document["status"] in {"affirming", "holds"} else 1
+
+
+def ledger_show(options: argparse.Namespace) -> int:
+    """`medvouch ledger show`: what it says, nothing of it checked."""
+    data = read_bounded(options.file, MAX_BUNDLE_BYTES) if options.file else _exported(options)
+    document, lines = inspect_ledger(data)
+    show(document, [*lines, "", "read, not checked: see `medvouch ledger verify`"], as_json=options.json)
+    return 0
+
+
+def ledger_verify(options: argparse.Namespace) -> int:
+    """`medvouch ledger verify`: 0 where it holds, 1 where it does not."""
+    from medvouch.cli.verifying import verify_ledger  # noqa: PLC0415 - as above
+
+    data, trust = read_bounded(options.file, MAX_BUNDLE_BYTES), read_trust(options.trust)
+    at = options.at if options.at is not None else int(time.time())
+    document, lines = verify_ledger(data, trust, device=options.device, at=at)
+    show(document, lines, as_json=options.json)
+    return 0 if document["status"] == "holds" else 1
+
+
+def ledger_export(options: argparse.Namespace) -> int:
+    """`medvouch ledger export`."""
+    data = _exported(options)
+    bundle = Bundle.parse(data)
+    write_durably(options.out, data)
+    document = {
+        "file": str(options.out),
+        "bytes": len(data),
+        "device": bundle.device,
+        "entries": len(bundle.entries),
+        "checkpoints": len(bundle.checkpoints),
+    }
+    what = f"{len(bundle.entries)} entries and {len(bundle.checkpoints)} checkpoints"
+    show(document, [f"{what} of {bundle.device} in {options.out}"], as_json=options.json)
+    return 0
+
+
+def _exported(options: argparse.Namespace) -> bytes:
+    """What the running agent exports."""
+    return bytes.fromhex(ControlClient(load(options.config).control_socket).call("ledger")["bundle"])
 
 
 def inspect(options: argparse.Namespace) -> int:
     """`medvouch inspect`."""
-    data = read_bounded(options.file, MAX_EVIDENCE_BYTES)
+    data = read_bounded(options.file, MAX_FILE_BYTES)
     try:
         document, lines = KINDS[options.kind].inspect(data)
     except InputError as error:

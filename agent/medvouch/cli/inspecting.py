@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from medvouch.attestation.replay import replayed_pcrs
+from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, moment
 from medvouch.errors import InputError
 from medvouch.formats import eventlog, ima, uefi
@@ -239,6 +240,7 @@ KINDS: Mapping[str, Kind] = {
     "eat": Kind("the claims in evidence", inspect_eat),
     "ear": Kind("an attestation result", inspect_ear),
     "suit": Kind("the SUIT envelope of a release", inspect_suit),
+    "ledger": Kind("a device's ledger, exported", inspect_ledger),
 }
 
 

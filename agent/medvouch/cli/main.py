@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"medvouch {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_run, _add_status, _add_attest, _add_verify, _add_inspect, _add_config, _add_release):
+    for add in (_add_run, _add_status, _add_attest, _add_verify, _add_ledger, _add_inspect, _add_config, _add_release):
         add(subparsers)
     return parser
 
@@ -89,18 +89,63 @@ def _add_attest(subparsers: Subparsers) -> None:
 
 
 def _add_verify(subparsers: Subparsers) -> None:
-    summary = "judge evidence, or check an attestation result, offline"
+    summary = "judge evidence or a device's ledger, or check an attestation result, offline"
     example = "medvouch verify evidence.cbor --trust trust.cbor --nonce 00112233445566778899aabbccddeeff"
     parser = command(subparsers, "verify", commands.verify, summary, example)
-    parser.add_argument(
-        "file", type=existing_file, metavar="FILE", help="evidence (CMW) or an attestation result (EAR)"
-    )
-    parser.add_argument(
-        "--trust", required=True, type=existing_file, metavar="FILE", help="trust document: whom to believe"
-    )
+    what = "evidence (CMW), an attestation result (EAR) or an exported ledger"
+    parser.add_argument("file", type=existing_file, metavar="FILE", help=what)
+    _trust_option(parser)
     parser.add_argument("--nonce", type=_nonce, metavar="HEX", help="the challenge; without it freshness is not judged")
     parser.add_argument("--device", metavar="ID", help="the device that was asked")
+    _at_option(parser)
+
+
+def _trust_option(parser: argparse.ArgumentParser) -> None:
+    what = "trust document: whom to believe"
+    parser.add_argument("--trust", required=True, type=existing_file, metavar="FILE", help=what)
+
+
+def _at_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", type=_time, metavar="TIME", help="judge at this time (ISO 8601, UTC; default now)")
+
+
+def _add_ledger(subparsers: Subparsers) -> None:
+    examples = "medvouch ledger export --out life.cbor", "medvouch ledger verify life.cbor --trust trust.cbor"
+    summary = "show, check or export the record of a device's life"
+    parser = subparsers.add_parser(
+        "ledger",
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"examples:\n  {examples[0]}\n  {examples[1]}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    _add_ledger_show(actions)
+    _add_ledger_verify(actions)
+    summary = "have the running agent write its ledger to a file"
+    export = command(actions, "export", commands.ledger_export, summary, examples[0])
+    export.add_argument("--out", required=True, type=out_file, metavar="FILE", help="where the ledger goes")
+    _config_option(export)
+
+
+def _add_ledger_show(actions: Subparsers) -> None:
+    summary = "show a ledger, believing none of it"
+    examples = "medvouch ledger show", "medvouch ledger show life.cbor --json"
+    parser = command(actions, "show", commands.ledger_show, summary, *examples)
+    what = "an exported ledger (default: that of the running agent)"
+    parser.add_argument("file", nargs="?", type=existing_file, metavar="FILE", help=what)
+    _config_option(parser)
+
+
+def _add_ledger_verify(actions: Subparsers) -> None:
+    summary = "check a ledger from its first entry to its last, offline, and name the first that does not hold"
+    example = "medvouch ledger verify life.cbor --trust trust.cbor --at 2030-01-01"
+    parser = command(actions, "verify", commands.ledger_verify, summary, example)
+    parser.add_argument("file", type=existing_file, metavar="FILE", help="an exported ledger")
+    _trust_option(parser)
+    parser.add_argument("--device", metavar="ID", help="the device that it should be of")
+    _at_option(parser)
 
 
 def _add_inspect(subparsers: Subparsers) -> None:

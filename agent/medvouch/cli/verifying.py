@@ -1,10 +1,13 @@
-"""`medvouch verify`: judge evidence, or check a result, with nothing but a trust document."""
+"""`medvouch verify`: judge evidence or a whole ledger, or check a result, with nothing but a trust document."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from medvouch.assurance.bundle import BundleTrust, VerifiedLife, verify_bundle
+from medvouch.assurance.refusals import BUNDLE_OTHER_DEVICE
 from medvouch.attestation import refusals
 from medvouch.attestation.appraisal import Anchors, Appraisal, Expectation, appraise
 from medvouch.attestation.evidence import UnverifiedEvidence
@@ -12,11 +15,13 @@ from medvouch.attestation.policy import RELEASE_POLICY
 from medvouch.attestation.reference import verify_references
 from medvouch.attestation.replay import ReplayRefusal, Status, Table
 from medvouch.attestation.results import verify_signed
+from medvouch.cli import ledgering
 from medvouch.cli.output import aligned, moment
 from medvouch.cli.trusting import keys_at, role_of
 from medvouch.crypto.keys import PublicKey
-from medvouch.errors import MedvouchError, Refusal
+from medvouch.errors import InputError, MedvouchError, Refusal, UsageFault
 from medvouch.formats.cose import TAG_SIGN1
+from medvouch.formats.ledger import Bundle, is_bundle
 from medvouch.formats.trust import TrustDocument
 
 Verified = tuple[dict[str, Any], list[str]]
@@ -27,6 +32,10 @@ _SIGN1_HEAD = bytes([0xC0 | TAG_SIGN1])
 
 def verify_file(data: bytes, trust: TrustDocument, *, nonce: bytes | None, device: str | None, at: int) -> Verified:
     """Judge what `data` holds at time `at` (s since 1970); ConfigFault where the trust document cannot serve."""
+    if is_bundle(data):
+        if nonce is not None:
+            raise UsageFault("usage", "a ledger answers no challenge", remedy="leave out --nonce")
+        return verify_ledger(data, trust, device=device, at=at)
     if data[:1] == _SIGN1_HEAD:
         return _result(data, keys_at(trust, "appraiser", at), nonce, device)
     expected = Expectation(appraiser=trust.appraiser, device=device, nonce=nonce)
@@ -38,6 +47,60 @@ def verify_file(data: bytes, trust: TrustDocument, *, nonce: bytes | None, devic
     except MedvouchError as error:
         return _refused("evidence", error)
     return _affirmed(appraisal, fresh=nonce is not None)
+
+
+def verify_ledger(data: bytes, trust: TrustDocument, *, device: str | None, at: int) -> Verified:
+    """Judge a bundle at `at`: its `status` is `holds` or `broken`. Raises as `verify_file`."""
+    believed = BundleTrust(
+        enrolment=keys_at(trust, "enrolment", at),
+        enrolment_roots=trust.certificates["enrolment-ca"],
+        appraisers=keys_at(trust, "appraiser", at),
+        commanders=keys_at(trust, "commander", at),
+    )
+    try:
+        life = verify_bundle(data, believed, at)
+        if device not in (None, life.device):
+            raise Refusal(BUNDLE_OTHER_DEVICE, f"it is of {life.device}")
+    except MedvouchError as error:
+        return _broken(data, error)
+    shown, judged = ledgering.document(Bundle.parse(data)), _judged(life)
+    return {**judged, **shown}, [*ledgering.lines(shown), "", *aligned(_summary(life, judged))]
+
+
+def _judged(life: VerifiedLife) -> dict[str, Any]:
+    return {
+        "kind": "bundle",
+        "status": "holds",
+        "device": life.device,
+        "serial": life.serial,
+        "owner": life.owner,
+        "states": life.states,
+        "entries_confirmed_by_tpm": life.by_tpm,
+        "entries_confirmed_by_appraiser": life.by_appraiser,
+        "sanitised_at": life.sanitisation.certificate.time_ms // 1000 if life.sanitisation else None,
+    }
+
+
+def _summary(life: VerifiedLife, judged: dict[str, Any]) -> dict[str, object]:
+    of = f"of {len(life.entries)} entries"
+    return {
+        **{name: judged[name] for name in ("status", "device", "serial", "owner")},
+        "now": ", ".join(f"{machine} {state}" for machine, state in life.states.items()),
+        "TPM": f"confirms {life.by_tpm} {of}",
+        "appraiser": f"confirms {life.by_appraiser} {of}" + (", with a receipt on all of it" if life.receipt else ""),
+        "sanitised": moment(judged["sanitised_at"]) if life.sanitisation else None,
+    }
+
+
+def _broken(data: bytes, error: MedvouchError) -> Verified:
+    """With the ledger as it presents itself, where that can be read."""
+    document, lines = _refused("bundle", error)
+    document["status"] = "broken"
+    lines[:] = aligned(document)
+    with suppress(InputError):
+        shown = ledgering.document(Bundle.parse(data))
+        return {**document, **shown}, [*ledgering.lines(shown, error.place), "", *lines]
+    return document, lines
 
 
 def _result(data: bytes, appraisers: Sequence[PublicKey], nonce: bytes | None, device: str | None) -> Verified:

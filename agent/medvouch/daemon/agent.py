@@ -17,6 +17,7 @@ from medvouch.daemon.attesting import AttestingService, Verdicts
 from medvouch.daemon.commanding import CommandDesk
 from medvouch.daemon.enrolling import enrol
 from medvouch.daemon.floor import security_epoch
+from medvouch.daemon.exporting import export
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
@@ -107,18 +108,26 @@ class Agent:
             await transport.close()
 
     async def control(self, call: str, args: Mapping[str, Any], uid: int) -> Mapping[str, Any]:
-        """A call of the control socket by a user: `status`, or `attest` with `nonce` (hex) and `appraiser`.
+        """A call of the control socket by a user: `status`, `ledger`, or `attest` with `nonce` (hex) and `appraiser`.
 
         Raises InputError `call-malformed`, Refusal `not-enrolled`, and what making evidence raises.
         """
         if call == "status":
             return self.service.status() if self.service else self._unenrolled()
+        if call == "ledger":
+            return {"bundle": (await asyncio.to_thread(self._exported)).hex()}
         if call != "attest":
             raise InputError("call-malformed", f"there is no call {call!r}")
         if self.attesting is None:
             raise Refusal(refusals.NOT_ENROLLED, "there are no keys to attest with yet")
         log.info("evidence asked for by user %d", uid)
         return {"evidence": (await self.attesting.evidence(*_challenge(args))).hex()}
+
+    def _exported(self) -> bytes:
+        identity = self.standing.identity
+        if identity is None:
+            raise Refusal(refusals.NOT_ENROLLED, "its ledger begins with its enrolment")
+        return export(self._store, identity.device_id)
 
     def _unenrolled(self) -> dict[str, Any]:
         return {

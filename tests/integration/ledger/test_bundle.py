@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ from medvouch.formats.enrolment import CONTENT_TYPE, Answer, device_id, ueid
 from medvouch.formats.ledger import MAX_BUNDLE_BYTES, Bundle, Entry, Transition
 from medvouch.ledger import refusals as ledger_refusals
 from support.authorities import NOW, key, root
-from support.enrolling import AUTHORITY, payload
-from support.lives import APPRAISER, AT, HOSPITAL, TRUST, Life, command, verdict
+from support.enrolling import AUTHORITY, World, payload
+from support.lives import APPRAISER, AT, HOSPITAL, TRUST, Life, command, life, verdict
 from support.refusing import assert_refused
 
 JUDGED = Change(Transition("attestation", "affirming", "affirming", "result"), {})
@@ -59,26 +60,26 @@ def then(lived: Life, change: Change, attachments: dict[str, bytes], keep: bool 
 
 
 def test_a_life_that_holds(lived: Life, bundle: Bundle) -> None:
-    life = verified(bundle)
-    assert (life.device, life.ueid) == (lived.device, lived.pen.author.ueid)
-    assert (life.serial, life.owner) == ("SN-0001", HOSPITAL)
-    assert life.states == {"life": "commissioned", "attestation": "affirming"}
-    assert (life.by_tpm, life.by_appraiser, len(life.entries)) == (3, 3, 3)
-    assert [each.checkpoint.size for each in life.checkpoints] == [2, 3]
-    assert [(each.entry, each.ear.status) for each in life.verdicts] == [(2, Tier.AFFIRMING)]
-    assert [(each.entry, each.command.name) for each in life.commands] == [(1, "commission")]
-    assert life.receipt is not None
-    assert not life.sanitised
+    found = verified(bundle)
+    assert (found.device, found.ueid) == (lived.device, lived.pen.author.ueid)
+    assert (found.serial, found.owner) == ("SN-0001", HOSPITAL)
+    assert found.states == {"life": "commissioned", "attestation": "affirming"}
+    assert (found.by_tpm, found.by_appraiser, len(found.entries)) == (3, 3, 3)
+    assert [each.checkpoint.size for each in found.checkpoints] == [2, 3]
+    assert [(each.entry, each.ear.status) for each in found.verdicts] == [(2, Tier.AFFIRMING)]
+    assert [(each.entry, each.command.name) for each in found.commands] == [(1, "commission")]
+    assert found.receipt is not None
+    assert found.sanitisation is None
 
 
 def test_what_nobody_confirms_yet_is_counted(lived: Life) -> None:
-    life = verified(lived.bundle(receipt=False))
-    assert (life.by_tpm, life.by_appraiser, life.receipt) == (3, 2, None)
-    life = verified(then(lived, NOTHING, {}))
-    assert (life.by_tpm, life.by_appraiser, len(life.entries)) == (3, 2, 4)
+    found = verified(lived.bundle(receipt=False))
+    assert (found.by_tpm, found.by_appraiser, found.receipt) == (3, 2, None)
+    found = verified(then(lived, NOTHING, {}))
+    assert (found.by_tpm, found.by_appraiser, len(found.entries)) == (3, 2, 4)
     entries = [entry.encode() for entry in lived.bundle().entries]
-    life = verified(assemble(lived.device, entries[:2], []))
-    assert (life.by_tpm, life.by_appraiser, life.checkpoints) == (0, 0, ())
+    found = verified(assemble(lived.device, entries[:2], []))
+    assert (found.by_tpm, found.by_appraiser, found.checkpoints) == (0, 0, ())
 
 
 def test_it_is_judged_by_its_form_first(bundle: Bundle) -> None:
@@ -145,7 +146,10 @@ def test_ledgers_of_two_devices(bundle: Bundle, other: Life) -> None:
 
 def test_an_entry_edited(bundle: Bundle) -> None:
     entry = bundle.entries[1]
-    for data in (entry.statement.replace(b"commissioned", b"commissioner"), entry.statement[:-1] + b"\0"):
+    for data in (
+        entry.statement.replace(b"commissioned", b"commissioner"),
+        entry.statement[:-1] + bytes([entry.statement[-1] ^ 1]),
+    ):
         edited = (bundle.entries[0], replace(entry, statement=data), bundle.entries[2])
         refused(replace(bundle, entries=edited), ledger_refusals.ENTRY_FORGED, "entry 1")
 
@@ -295,3 +299,32 @@ def test_rows_that_are_none(lived: Life) -> None:
     with pytest.raises(InputError, match="checkpoint-malformed"):
         assemble(lived.device, [], [b"\xa0"])
     assert Entry.parse(lived.store.entries()[0]) == lived.bundle().entries[0]
+
+
+def test_a_life_that_ended(everybody: World, tmp_path: Path) -> None:
+    """Whoever clears the TPM may do so again: each proof is for the certificate that was asked for."""
+    kind, nonce = refusals.BUNDLE_SANITISATION_UNPROVEN, b"n" * 32
+    with life(everybody, tmp_path) as ending:
+        ending.live()
+        before = ending.bundle()
+        ended = replace(before, sanitisation=ending.sanitise(nonce), nonce=nonce)
+        proven = verified(ended).sanitisation
+        assert proven is not None
+        assert proven.certificate.serial == "SN-0001"
+        refused(replace(ended, nonce=b"m" * 32), kind, "sanitisation")
+        refused(replace(ended, sanitisation=ended.sanitisation[:-1]), kind, "sanitisation")
+        cut = replace(ended, receipt=b"", entries=ended.entries[:2], checkpoints=ended.checkpoints[:1])
+        refused(cut, kind, "sanitisation")
+        for changes in ({"serial": "SN-0002"}, {"ledger_size": 2}, {"ledger_counter": 1}):
+            refused(replace(ended, sanitisation=ending.sanitise(nonce, **changes)), kind, "sanitisation")
+
+
+def test_a_tpm_that_was_cleared_before_it_was_in_service_proves_nothing(everybody: World, tmp_path: Path) -> None:
+    """Its clock would say the same whether or not it was cleared again."""
+    nonce = b"n" * 32
+    with life(everybody, tmp_path, cleared=True) as ending:
+        ending.live()
+        before = ending.bundle()
+        ended = replace(before, sanitisation=ending.sanitise(nonce), nonce=nonce)
+        found = refused(ended, refusals.BUNDLE_SANITISATION_UNPROVEN, "sanitisation")
+        assert "sanitisation-before-clear" in found.detail
