@@ -27,7 +27,7 @@ from medvouch.errors import InputError
 from medvouch.formats.claims import LedgerHead
 from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.identity import DeviceIdentity, OwnershipAuths
-from medvouch.formats.ledger import Bundle, CertifiedCheckpoint, Entry
+from medvouch.formats.ledger import Bundle, Entry
 from medvouch.formats.sanitisation import TPM2_CLEAR, SanitisationCertificate
 from medvouch.ledger.anchoring import Anchor
 from medvouch.ledger.statements import Author
@@ -115,10 +115,6 @@ class Life:
     def entry(self, index: int, change: Change, attachments: dict[str, bytes]) -> Entry:
         """What root on the device can sign: the LDevID signs whatever it is given."""
         return Entry.parse(self.pen.entry(index, change, Circumstances("root", "", attachments)).entry)
-
-    def checkpoint(self, size: int, tree: bytes, last: CertifiedCheckpoint) -> CertifiedCheckpoint:
-        """What root on the device can have the TPM certify."""
-        return self.anchor.carry_out(self.anchor.intend(size, tree, last.checkpoint), self.device)
 
 
 def parsed(data: bytes) -> Ear:

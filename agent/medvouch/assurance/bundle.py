@@ -132,6 +132,10 @@ def verify_bundle(data: bytes, trust: BundleTrust, at: int) -> VerifiedLife:
     device = answer.device_id
     entries = verify_entries(bundle.entries, ldevid.public_key, Author(device, answer.ueid))  # 5
     checkpoints = verify_checkpoints(bundle.checkpoints, entries, lak.public_key, answer.nv_names)  # 6
+    for number, each in enumerate(checkpoints):
+        if each.checkpoint.device != device:
+            detail = f"the checkpoint is of {each.checkpoint.device}"
+            raise Refusal(refusals.BUNDLE_OTHER_DEVICE, detail, place=f"checkpoint {number}")
     verdicts = tuple(_verdicts(entries, trust, device))  # 7
     heads = _confirmed(verdicts, checkpoints)
     check_heads(sorted((head.size, head.root) for head in heads), entries)

@@ -328,3 +328,15 @@ def test_a_tpm_that_was_cleared_before_it_was_in_service_proves_nothing(everybod
         ended = replace(before, sanitisation=ending.sanitise(nonce), nonce=nonce)
         found = refused(ended, refusals.BUNDLE_SANITISATION_UNPROVEN, "sanitisation")
         assert "sanitisation-before-clear" in found.detail
+
+
+def test_a_checkpoint_under_another_name(everybody: World, tmp_path: Path) -> None:
+    """A TPM certifies whatever name its own root gives it."""
+    with life(everybody, tmp_path) as lying:
+        lying.live()
+        bundle = lying.bundle(receipt=False)
+        root_now = merkle.root([merkle.leaf_hash(entry.statement) for entry in bundle.entries])
+        intent = lying.anchor.intend(3, root_now, bundle.checkpoints[-1].checkpoint)
+        more = lying.anchor.carry_out(intent, "f" * 32)
+        named = replace(bundle, checkpoints=(*bundle.checkpoints, more))
+        refused(named, refusals.BUNDLE_OTHER_DEVICE, "checkpoint 2")
