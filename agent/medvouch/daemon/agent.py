@@ -16,8 +16,8 @@ from medvouch.daemon import refusals
 from medvouch.daemon.attesting import AttestingService, Verdicts
 from medvouch.daemon.commanding import CommandDesk
 from medvouch.daemon.enrolling import enrol
-from medvouch.daemon.floor import security_epoch
 from medvouch.daemon.exporting import export
+from medvouch.daemon.floor import security_epoch
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder

@@ -12,6 +12,8 @@ from medvouch.assurance import refusals
 from medvouch.assurance.bundle import BundleTrust, VerifiedLife, assemble, verify_bundle
 from medvouch.crypto import cose, merkle
 from medvouch.crypto import refusals as crypto_refusals
+from medvouch.crypto.ca import Validity, subject
+from medvouch.crypto.certificates import DEVICE_ID, load
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.daemon.standing import Change
 from medvouch.errors import InputError, Refusal, RefusalKind
@@ -28,6 +30,7 @@ from support.refusing import assert_refused
 
 JUDGED = Change(Transition("attestation", "affirming", "affirming", "result"), {})
 NOTHING = Change(Transition("note", "", "made", "whim"), {})
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 STRANGER = SoftwareSigner(key("stranger"))
 
 
@@ -132,6 +135,13 @@ def test_all_of_it_is_about_one_device(bundle: Bundle, other: Life) -> None:
     ):
         refused(answered(bundle, **changes), kind, "entry 0")
     assert theirs.device_id == device_id(ueid(theirs.ek_hash))
+
+
+def test_both_keys_are_certified_for_one_serial_number(bundle: Bundle, everybody: World) -> None:
+    held = load(Answer.parse(payload(bundle.entries[0].attachments["answer"])).ldevid_certificate).public_key
+    name = subject(bundle.device, serial="SN-0009")
+    certificate = everybody.issuer.issue(DEVICE_ID, held, name, Validity(NOW, NOW + 86_400), bytes(16))
+    refused(answered(bundle, ldevid_certificate=certificate), refusals.BUNDLE_OTHER_DEVICE, "entry 0")
 
 
 def test_ledgers_of_two_devices(bundle: Bundle, other: Life) -> None:
@@ -340,3 +350,19 @@ def test_a_checkpoint_under_another_name(everybody: World, tmp_path: Path) -> No
         more = lying.anchor.carry_out(intent, "f" * 32)
         named = replace(bundle, checkpoints=(*bundle.checkpoints, more))
         refused(named, refusals.BUNDLE_OTHER_DEVICE, "checkpoint 2")
+
+
+def twin(signature: bytes) -> bytes:
+    """(r, n - s), which every ECDSA verifier takes for as good as (r, s)."""
+    return signature[:32] + (P256_ORDER - int.from_bytes(signature[32:], "big")).to_bytes(32, "big")
+
+
+def test_twins_of_signatures_say_the_same_or_are_refused(lived: Life, bundle: Bundle) -> None:
+    message = Sign1.parse(bundle.entries[1].statement)
+    other = replace(bundle.entries[1], statement=replace(message, signature=twin(message.signature)).encode())
+    covered = replace(bundle, entries=(bundle.entries[0], other, bundle.entries[2]))
+    refused(covered, ledger_refusals.LEDGER_FORKED, "entry 0")
+    receipt = Sign1.parse(bundle.receipt)
+    alike = replace(bundle, receipt=replace(receipt, signature=twin(receipt.signature)).encode())
+    assert alike != bundle
+    assert verified(alike) == verified(bundle)

@@ -122,6 +122,19 @@ def test_a_leaf_that_the_tree_has_not(index: int) -> None:
     assert "has no leaf" in found.detail
 
 
+def test_an_inner_node_is_no_leaf() -> None:
+    """The proof leads to the root, but from too high up; or it goes on above the root."""
+    refuse_inclusion(ROOTS[4], 0, 4, ROOTS[4], ())
+    refuse_inclusion(ROOTS[2], 0, 4, ROOTS[4], merkle.inclusion_proof(LEAVES[:4], 0)[1:])
+    found = assert_refused(refusals.MERKLE_INCLUSION, merkle.verify_inclusion, LEAVES[0], 0, 1, ROOTS[1], (bytes(32),))
+    assert found.detail == "the proof is too long"
+
+
+def test_no_tree_shrinks() -> None:
+    for root in (ROOTS[2], ROOTS[4]):
+        refuse(4, root, 2, root, ())
+
+
 @pytest.mark.parametrize("new", SIZES)
 def test_consistency(new: int) -> None:
     """Every tree grows out of every smaller one, by its proof and by nothing else."""
