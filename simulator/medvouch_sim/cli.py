@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from medvouch.cli.output import fail
+from medvouch.cli.output import fail, show
 from medvouch.errors import MedvouchError
 from medvouch_sim import __version__
 from medvouch_sim.demo.run import run_demo
+from medvouch_sim.fleet.run import Order, run_fleet
+
+if TYPE_CHECKING:
+    _Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PLAIN_WIDTH = 132
 
@@ -50,7 +56,50 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--out", type=Path, default=Path("build/demo"), metavar="DIR", help="where all files go")
     demo.set_defaults(run=lambda options: asyncio.run(run_demo(options.out.resolve(), _console())))
+    _add_fleet(subparsers)
     return parser
+
+
+def _add_fleet(subparsers: _Subparsers) -> None:
+    fleet = subparsers.add_parser(
+        "fleet",
+        help="many gateways boot, enrol and prove themselves at once",
+        description="Boot, enrol and attest many gateways, a real software TPM each; exit 1 if one is not affirming.",
+        epilog="example:\n  medvouch-sim fleet --devices 200 --processes 2 --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fleet.add_argument("--devices", type=_positive, default=50, metavar="N", help="how many (default: 50)")
+    fleet.add_argument(
+        "--processes", type=_positive, default=os.cpu_count(), metavar="P", help="that run them (default: one a core)"
+    )
+    fleet.add_argument(
+        "--rogues", type=_count, default=0, metavar="N", help="that many of them have a TPM whose vendor nobody trusts"
+    )
+    fleet.add_argument("--out", type=Path, default=Path("build/fleet"), metavar="DIR", help="where all files go")
+    fleet.add_argument("--json", action="store_true", help="print the summary as JSON")
+    fleet.set_defaults(run=_fleet)
+
+
+def _fleet(options: argparse.Namespace) -> int:
+    devices = options.devices
+    order = Order(devices, min(options.processes, devices), options.out.resolve(), min(options.rogues, devices))
+    report = run_fleet(order, Console(stderr=True))
+    show(report.document(), report.lines(), as_json=options.json)
+    return 0 if report.passed else 1
+
+
+def _positive(text: str) -> int:
+    return _whole(text, least=1)
+
+
+def _count(text: str) -> int:
+    return _whole(text, least=0)
+
+
+def _whole(text: str, *, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+    return int(text)
 
 
 def _console() -> Console:

@@ -158,6 +158,11 @@ reboot_command = "true"
         self._running = asyncio.create_task(agent.run(), name=f"agent {self.name}")
         return agent
 
+    async def ended(self) -> None:
+        """Wait until the agent ends by itself; what it raised is raised here."""
+        if self._running:
+            await asyncio.shield(self._running)
+
     async def stop_agent(self) -> None:
         """Stop it; what it raised, if it had ended by itself, is raised here."""
         running, self._running, self.agent = self._running, None, None

@@ -34,7 +34,7 @@ from medvouch.crypto.ca import SERIAL_BYTES, CertificateAuthority, Validity, sub
 from medvouch.crypto.certificates import TLS_CLIENT, TLS_SERVER
 from medvouch.crypto.floor import approve
 from medvouch.crypto.keys import PublicKey, SoftwareSigner, load_spki, spki
-from medvouch.formats.manufacturing import ManifestEntry
+from medvouch.formats.manufacturing import MAX_ENTRIES, ManifestEntry
 from medvouch.formats.trust import ROLES, Role, TrustDocument
 from medvouch_sim.broker import Broker, BrokerSettings
 from medvouch_sim.fixtures import key_pem, private_key
@@ -211,14 +211,30 @@ class Site:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[Collector, Observer]]:
         """Broker, observer and collector at work; all gateways of the manifest must have been built by then."""
+        with self.broker.running():
+            ears = self.connect(OBSERVER, self.service_credential(OBSERVER))
+            observer = Observer(ears)
+            async with observer.running():
+                await _connected(ears)
+                async with self._collecting() as collector:
+                    yield collector, observer
+
+    @asynccontextmanager
+    async def collecting(self) -> AsyncIterator[Collector]:
+        """As `running`, and nobody keeps what is said."""
+        with self.broker.running():
+            async with self._collecting() as collector:
+                yield collector
+
+    @asynccontextmanager
+    async def _collecting(self) -> AsyncIterator[Collector]:
         store = SqliteStore(self.directory / "collector" / "state.db")
         try:
-            with self.broker.running():
-                ears, voice = (self.connect(name, self.service_credential(name)) for name in (OBSERVER, APPRAISER))
-                observer, collector = Observer(ears), self._collector(store, voice)
-                async with observer.running(), _task(collector.run()):
-                    await _connected(ears, voice)
-                    yield collector, observer
+            voice = self.connect(APPRAISER, self.service_credential(APPRAISER))
+            collector = self._collector(store, voice)
+            async with _task(collector.run()):
+                await _connected(voice)
+                yield collector
         finally:
             store.close()
 
@@ -244,11 +260,13 @@ class Site:
         return verify_references(self.references, [load_spki(key) for key in role.keys], role.threshold)
 
     def _authority(self, registry: Registry) -> EnrolmentAuthority:
-        manifest = self.maker.manifest(self.manifest_entries, self.started_at)
+        entries = self.manifest_entries
+        lists = [entries[start : start + MAX_ENTRIES] for start in range(0, len(entries), MAX_ENTRIES)]
+        manifests = [self.maker.manifest(part, self.started_at) for part in lists]
         believed = EnrolmentTrust(
             vendor_roots=[self.vendor.root.certificate],
             maker_roots=[self.maker.authority.certificate],
-            manifests=[verify_manifest(manifest, [self.maker.signer.public_key])],
+            manifests=[verify_manifest(manifest, [self.maker.signer.public_key]) for manifest in manifests],
             floor_authority=_signer("appraiser").public_key,
         )
         return EnrolmentAuthority(
