@@ -121,4 +121,5 @@ def _child(parent: int, channel: Channel, foreign: Sequence[socket.socket], main
         return
     for sock in foreign:
         sock.close()
-    asyncio.run(main(channel, indexes))
+    asyncio.new_event_loop().run_until_complete(main(channel, indexes))
+    os._exit(0)  # agents that are still running have lost their TPMs: no goodbyes
