@@ -7,13 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from medvouch_sim import bench
+from medvouch.errors import EnvironmentFault
+from medvouch_sim.bench import figures as bench
+from medvouch_sim.bench import fleet
+from medvouch_sim.bench.program import main
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {"name", "value", "unit", "reference", "reference_value", "ratio"}
@@ -21,7 +25,7 @@ FIELDS = {"name", "value", "unit", "reference", "reference_value", "ratio"}
 
 def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "build" / "bench.json"
-    assert bench.main(["--quick", "--out", str(out)]) == 0
+    assert main(["--quick", "--out", str(out)]) == 0
     rows = {row["name"]: row for row in json.loads(out.read_text())}
     assert tuple(rows) == bench.NAMES
     assert all(row.keys() == FIELDS and row["value"] > 0 for row in rows.values())
@@ -32,6 +36,11 @@ def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFi
     assert rows[bench.RESPONSE]["reference"].endswith("Sign, PCR_Read, PCR_Read, Quote")
     assert [rows[name]["unit"] for name in (bench.START, bench.IDLE)] == ["ms", "MiB"]
     assert rows[bench.START]["reference"] is rows[bench.START]["ratio"] is rows[bench.IDLE]["ratio"] is None
+    assert [rows[name]["unit"] for name in (bench.MEMORY, bench.LINEAR)] == ["MiB", "ms"]
+    assert rows[bench.MEMORY]["reference"] is rows[bench.MEMORY]["ratio"] is None
+    linear = rows[bench.LINEAR]
+    assert linear["reference"] == "a gateway of 2, where it is one of 4"
+    assert linear["ratio"] == pytest.approx(linear["value"] / linear["reference_value"], abs=1e-2)
     captured = capsys.readouterr()
     assert "agent.idle_pss" in captured.out
     assert "verify.evidence: 3 distinct ones" in captured.err
@@ -39,22 +48,34 @@ def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_only_some_figures_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--quick", "--json", "--only", bench.RESPONSE, "--out", str(tmp_path / "bench.json")]
-    assert bench.main(arguments) == 0
+    assert main(arguments) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["name"] == bench.RESPONSE
 
 
 def test_an_unknown_figure_is_a_usage_error() -> None:
     with pytest.raises(SystemExit) as stopped:
-        bench.main(["--only", "speed"])
+        main(["--only", "speed"])
     assert stopped.value.code == 2
 
 
-def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
+def test_a_fleet_that_does_not_do_well_is_no_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(fleet, "_MAIN", fleet._MAIN.replace("main()", "main([*sys.argv[1:], '--rogues', '1'])"))
+    with pytest.raises(EnvironmentFault, match="enrolment-refused") as caught:
+        fleet.measure([bench.MEMORY], bench.QUICK, print)
+    assert caught.value.code == "fleet-failed"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("figure", "awaited"), [(bench.IDLE, "medvouch.cli.main"), (bench.MEMORY, "swtpm socket")])
+def test_ctrl_c_leaves_nothing_running(tmp_path: Path, figure: str, awaited: str) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": f"{ROOT}/agent:{ROOT}/simulator"}
-    command = [sys.executable, "-m", "medvouch_sim.bench", "--only", bench.IDLE, "--out", str(tmp_path / "bench.json")]
+    command = [sys.executable, "-m", "medvouch_sim.bench", "--only", figure, "--out", str(tmp_path / "bench.json")]
     with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE) as process:
-        until(lambda: any("medvouch.cli.main" in line for line in belonging_to(tmp_path)))
+        until(lambda: any(awaited in line for line in belonging_to(tmp_path)))
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
     assert belonging_to(tmp_path) == []

@@ -1,28 +1,17 @@
-"""`make bench`: what attesting, verifying and running the agent cost, each next to the least that it could cost.
-
-A ratio is of two times taken in turn in one run, so it holds on any machine; where a limit is absolute there is none.
-"""
+"""Figures of one gateway: evidence made and judged beside the least that it could cost; its agent's start, and rest."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from rich.console import Console
-from rich.table import Table
-
 from medvouch.adapters.credentials import FileCredentials
-from medvouch.adapters.files import write_durably
 from medvouch.adapters.logs import FileLogs
 from medvouch.adapters.store import SqliteStore
 from medvouch.adapters.system import SystemClock
@@ -32,12 +21,12 @@ from medvouch.attestation.attester import AttestationKeys, Attester, Description
 from medvouch.attestation.evidence import UnverifiedEvidence
 from medvouch.attestation.policy import RELEASE_POLICY, STATIC_PCRS
 from medvouch.cli import wiring
-from medvouch.cli.output import fail
 from medvouch.crypto.keys import key_thumbprint
 from medvouch.daemon.standing import Standing
-from medvouch.errors import MedvouchError, NetworkFault
+from medvouch.errors import NetworkFault
 from medvouch.messages import topics
 from medvouch_sim import bare, firmware
+from medvouch_sim.bench.figures import IDLE, RESPONSE, START, VERIFY, Effort, Figure
 from medvouch_sim.gateway import MODEL, Gateway
 from medvouch_sim.installed import pss_kib, running_agent, tcp_tpm
 from medvouch_sim.observer import Heard, Observer
@@ -45,47 +34,13 @@ from medvouch_sim.prediction import predict, sign_reference
 from medvouch_sim.site import APPRAISER, Site, release_signers
 from medvouch_sim.swtpm import SwTpm, SwTpmTcti
 
-RESPONSE, VERIFY, START, IDLE = NAMES = ("attest.response", "verify.evidence", "agent.start", "agent.idle_pss")
 NONCE_BYTES = 32
 _COMMANDS = {0x158: "Quote", 0x15D: "Sign", 0x17E: "PCR_Read"}
 """TPM 2.0 Library, Part 2, 6.5.2."""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One row of `bench.json`. `reference` says what was measured in turn with it, in the same unit."""
-
-    name: str
-    value: float
-    unit: str
-    reference: str | None = None
-    reference_value: float | None = None
-    ratio: float | None = None
-
-    @classmethod
-    def of_pairs(cls, name: str, pairs: Sequence[tuple[float, float]], reference: str) -> Figure:
-        """The medians of (seconds, seconds of the reference)."""
-        value, least = (median(seconds) * 1e3 for seconds in zip(*pairs, strict=True))
-        return cls(name, round(value, 4), "ms", reference, round(least, 4), round(value / least, 3))
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How often things are repeated, and how long an agent rests before its memory is looked at."""
-
-    responses: int = 300
-    evidences: int = 200
-    rounds: int = 5
-    starts: int = 7
-    rest_s: float = 5.0
-
-
-QUICK = Effort(responses=3, evidences=3, rounds=1, starts=1, rest_s=0.1)
-"""To see whether it works; its figures mean little."""
-
-
 async def measure(names: Sequence[str], effort: Effort, say: Callable[[str], None]) -> list[Figure]:
-    """The figures of these names, in the order of NAMES; nothing is left running or on the disk."""
+    """The figures of these names, in the order of ONE_GATEWAY; nothing is left running or on the disk."""
     with tempfile.TemporaryDirectory(prefix="medvouch-bench-") as folder:
         say("a gateway is built and enrolled")
         reference = sign_reference(predict(MODEL, "1.0.0"), *release_signers())
@@ -231,52 +186,3 @@ async def _agent(gateway: Gateway, observer: Observer, effort: Effort) -> list[F
                     await asyncio.sleep(effort.rest_s)
                     memory = pss_kib(process.pid) / 1024
     return [Figure(START, round(median(starts) * 1e3, 1), "ms"), Figure(IDLE, round(memory, 2), "MiB")]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the file, print the table; the exit code."""
-    options = _parser().parse_args(arguments)
-    names = options.only or NAMES
-    progress = Console(stderr=True)
-    effort = QUICK if options.quick else Effort()
-    try:
-        figures = asyncio.run(measure(names, effort, lambda line: progress.print(f"  {line} …", highlight=False)))
-    except MedvouchError as error:
-        return fail(error, as_json=options.json)
-    except KeyboardInterrupt:
-        return 130
-    text = json.dumps([asdict(figure) for figure in figures], indent=2)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(options.out, text.encode() + b"\n")
-    if options.json:
-        print(text)
-    else:
-        Console().print(_table(figures))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m medvouch_sim.bench",
-        description="Measure agent and verifier against the least they could cost, medians of several runs.",
-        epilog="example:\n  python -m medvouch_sim.bench --only verify.evidence --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--quick", action="store_true", help="few repetitions: whether it works, not how fast")
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), metavar="FILE", help="figures as JSON")
-    return parser
-
-
-def _table(figures: Sequence[Figure]) -> Table:
-    table = Table("figure", "value", "ratio", "least", "reference")
-    for figure in figures:
-        least = "" if figure.reference_value is None else f"{figure.reference_value:g} {figure.unit}"
-        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-        table.add_row(figure.name, f"{figure.value:g} {figure.unit}", ratio, least, figure.reference or "")
-    return table
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What a figure is, which there are, and how much effort goes into them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+RESPONSE, VERIFY, START, IDLE = ONE_GATEWAY = ("attest.response", "verify.evidence", "agent.start", "agent.idle_pss")
+MEMORY, LINEAR = FLEET = ("fleet.memory", "fleet.linear")
+NAMES = (*ONE_GATEWAY, *FLEET)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of `bench.json`. `reference` says what was measured in turn with it, in the same unit."""
+
+    name: str
+    value: float
+    unit: str
+    reference: str | None = None
+    reference_value: float | None = None
+    ratio: float | None = None
+
+    @classmethod
+    def of_pairs(cls, name: str, pairs: Sequence[tuple[float, float]], reference: str) -> Figure:
+        """The medians of (seconds, seconds of the reference)."""
+        value, least = (median(seconds) * 1e3 for seconds in zip(*pairs, strict=True))
+        return cls(name, round(value, 4), "ms", reference, round(least, 4), round(value / least, 3))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often things are repeated, how long an agent rests before its memory is looked at, how many are a fleet."""
+
+    responses: int = 300
+    evidences: int = 200
+    rounds: int = 5
+    starts: int = 7
+    rest_s: float = 5.0
+    small_fleet: int = 50
+    large_fleet: int = 500
+
+
+QUICK = Effort(responses=3, evidences=3, rounds=1, starts=1, rest_s=0.1, small_fleet=2, large_fleet=4)
+"""To see whether it works; its figures mean little."""
