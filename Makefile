@@ -37,7 +37,7 @@ lint: setup ## ruff (format and rules), mypy strict, import-linter
 	$(BIN)/lint-imports
 
 .PHONY: bench
-bench: setup ## measure the agent and the verifier, into build/bench.json
+bench: setup ## measure agent, verifier and a fleet, into build/bench.json
 	@mkdir -p build
 	$(BIN)/python -m medvouch_sim.bench
 

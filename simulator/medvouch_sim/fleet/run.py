@@ -17,10 +17,8 @@ from rich.console import Console
 
 from medvouch.adapters.files import write_durably
 from medvouch.collector.collector import Collector
-from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import MedvouchError, NetworkFault
 from medvouch.formats.manufacturing import ManifestEntry
-from medvouch_sim.fixtures import private_key
 from medvouch_sim.fleet.memory import tree_kib
 from medvouch_sim.fleet.progress import Stage, stage
 from medvouch_sim.fleet.report import FAILED, Fate, Report
@@ -28,7 +26,7 @@ from medvouch_sim.fleet.shard import Message, Shard, shards
 from medvouch_sim.fleet.worker import Worker
 from medvouch_sim.gateway import MODEL
 from medvouch_sim.prediction import predict, sign_reference
-from medvouch_sim.site import Site
+from medvouch_sim.site import Site, release_signers
 
 UNDER_WAY = 32
 """Gateways between power-on and verdict at a time."""
@@ -60,7 +58,7 @@ def run_fleet(order: Order, console: Console) -> Report:
     for left in (order.out / "site", folder):
         shutil.rmtree(left, ignore_errors=True)
     (order.out / REPORT).unlink(missing_ok=True)
-    reference = sign_reference(predict(MODEL, "1.0.0"), SoftwareSigner(private_key("release")))
+    reference = sign_reference(predict(MODEL, "1.0.0"), *release_signers())
     site = Site(order.out / "site", [reference])
     try:
         with shards(order.devices, order.processes, Worker(site, folder, order.rogue_indexes).run) as children:
