@@ -110,6 +110,8 @@ async def test_a_stop_before_enrolment(scene: Scene, device: Installation) -> No
     scene.site.broker.stop()
     await device.start()
     assert await device.degraded("broker-unreachable") == 5
+    asked = await device.call("update", "--config", device.gateway.config_path)
+    assert (asked.code, asked.err.startswith("medvouch: not-enrolled: ")) == (1, True)
     called = await device.call("attest", "--config", device.gateway.config_path, "--nonce", NONCE, "--out", "e")
     assert called.code == 1
     assert called.err.startswith("medvouch: not-enrolled: ")

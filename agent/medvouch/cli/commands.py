@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from medvouch.adapters.control import ControlClient
 from medvouch.adapters.files import read_bounded, write_durably
@@ -60,11 +61,33 @@ def status(options: argparse.Namespace) -> int:
     document = ControlClient(config.control_socket).call("status")
     problems = document["problems"]
     verdict = document["attestation"]
-    shown = {**document, "attestation": verdict["status"] if verdict else "never judged", "problems": None}
+    shown = {
+        **document,
+        "attestation": verdict["status"] if verdict else "never judged",
+        "update": _update_line(document["update"]),
+        "problems": None,
+    }
     lines = aligned(shown)
     lines += [f"{p['component']}: {p['code']}: {p['detail']}; {p['remedy']}" for p in problems]
     show(document, lines, as_json=options.json)
     return int(problems[0]["exit_code"]) if problems else 0
+
+
+def update(options: argparse.Namespace) -> int:
+    """`medvouch update`: 0 once the agent has been asked."""
+    config = load(options.config)
+    document = ControlClient(config.control_socket).call("update")
+    line = f"the agent looks for an update; before: {_update_line(document)}. `medvouch status` shows how it goes on"
+    show(document, [line], as_json=options.json)
+    return 0
+
+
+def _update_line(update: dict[str, Any] | None) -> str:
+    """How an update stands, in a few words."""
+    if update is None or "version" not in update:
+        return "none"
+    outcome = update.get("outcome") or update["state"]
+    return f"{update['version']} {outcome}" + (f" ({update['reason']})" if update.get("reason") else "")
 
 
 def attest(options: argparse.Namespace) -> int:

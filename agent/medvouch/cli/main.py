@@ -56,7 +56,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"medvouch {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_run, _add_status, _add_attest, _add_verify, _add_ledger, _add_inspect, _add_config, _add_release):
+    for add in (
+        _add_run,
+        _add_status,
+        _add_update,
+        _add_attest,
+        _add_verify,
+        _add_ledger,
+        _add_inspect,
+        _add_config,
+        _add_release,
+    ):
         add(subparsers)
     return parser
 
@@ -76,6 +86,11 @@ def _add_run(subparsers: Subparsers) -> None:
 def _add_status(subparsers: Subparsers) -> None:
     summary = "ask the running agent how it is"
     _config_option(command(subparsers, "status", commands.status, summary, "medvouch status --json"))
+
+
+def _add_update(subparsers: Subparsers) -> None:
+    summary = "have the running agent look for an update now"
+    _config_option(command(subparsers, "update", commands.update, summary, "medvouch update"))
 
 
 def _add_attest(subparsers: Subparsers) -> None:

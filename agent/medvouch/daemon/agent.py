@@ -108,20 +108,28 @@ class Agent:
             await transport.close()
 
     async def control(self, call: str, args: Mapping[str, Any], uid: int) -> Mapping[str, Any]:
-        """A call of the control socket by a user: `status`, `ledger`, or `attest` with `nonce` (hex) and `appraiser`.
+        """A call by a user: `status`, `ledger`, `update`, or `attest` with `nonce` (hex) and `appraiser`.
 
-        Raises InputError `call-malformed`, Refusal `not-enrolled`, and what making evidence raises.
+        Raises InputError `call-malformed`, Refusal `not-enrolled`, `updates-off`, and what making evidence raises.
         """
         if call == "status":
             return self.service.status() if self.service else self._unenrolled()
         if call == "ledger":
             return {"bundle": (await asyncio.to_thread(self._exported)).hex()}
+        if call == "update":
+            log.info("an update asked for by user %d", uid)
+            return self._service().look_for_update()
         if call != "attest":
             raise InputError("call-malformed", f"there is no call {call!r}")
         if self.attesting is None:
             raise Refusal(refusals.NOT_ENROLLED, "there are no keys to attest with yet")
         log.info("evidence asked for by user %d", uid)
         return {"evidence": (await self.attesting.evidence(*_challenge(args))).hex()}
+
+    def _service(self) -> Service:
+        if self.service is None:
+            raise Refusal(refusals.NOT_ENROLLED, "it is not in service yet")
+        return self.service
 
     def _exported(self) -> bytes:
         identity = self.standing.identity
@@ -136,6 +144,7 @@ class Agent:
             "state": self.health.state,
             "connected": False,
             "attestation": None,
+            "update": None,
             "problems": [vars(problem) for problem in self.health],
         }
 

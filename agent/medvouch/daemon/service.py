@@ -25,6 +25,7 @@ from medvouch.messages import topics
 from medvouch.messages.commands import VerifiedCommand
 from medvouch.messages.payloads import Fields
 from medvouch.ports import Message, Transport
+from medvouch.update.transitions import Update
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ class Service:
             "state": self._health.state,
             "connected": self._transport.connected,
             "attestation": summary(verdict) if verdict else None,
+            "update": update_summary(update) if (update := self._standing.update) else None,
             "problems": [vars(problem) for problem in self._health],
         }
 
@@ -178,10 +180,15 @@ class Service:
 
     async def update(self, command: VerifiedCommand) -> Fields:  # noqa: ARG002 - it says nothing but its name
         """`cmd/update`: look for an update now. What comes of it is told on `event/update` and `event/update-*`."""
+        return self.look_for_update()
+
+    def look_for_update(self) -> Fields:
+        """How the update stands before the look that this asks for; Refusal `updates-off`."""
         if self._updating is None:
             raise Refusal(UPDATES_OFF, "no repository is configured")
         self._updating.nudge()
-        return {}
+        update = self._standing.update
+        return update_summary(update) if update else {"state": Update.NONE.value}
 
     async def _receive(self, desk: CommandDesk) -> None:
         async for message in self._transport.messages():

@@ -30,6 +30,8 @@ async def test_status_of_a_device_that_nobody_lets_in(scene: Scene) -> None:
     status = await agent.control("status", {}, 0)
     assert (status["device"], status["life"], status["connected"]) == ("", "manufactured", False)
     with pytest.raises(Refusal, match="not-enrolled"):
+        await agent.control("update", {}, 0)
+    with pytest.raises(Refusal, match="not-enrolled"):
         await agent.control("attest", {"nonce": NONCE.hex(), "appraiser": "auditor"}, 0)
 
 

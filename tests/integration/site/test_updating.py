@@ -12,7 +12,7 @@ from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.evidence import UnverifiedEvidence
 from medvouch.daemon import updating
 from medvouch.daemon.updating import Updating
-from medvouch.errors import StorageFault
+from medvouch.errors import Refusal, StorageFault
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.ear import Tier
 from medvouch.formats.ledger import Entry
@@ -255,8 +255,21 @@ async def test_a_newer_trust_document_counts_from_the_next_start_on(scene: Updat
     assert await scene.refused("commission", "77", command) == "command-forged"
 
 
+async def test_a_user_of_the_machine_asks_for_the_update(scene: Updatable) -> None:
+    scene.publisher.publish(release("1.1.0"))
+    scene.publisher.direct(scene.gateway.entry.ek_hash, release("1.1.0"))
+    mark = scene.mark
+    assert await scene.agent.control("update", {}, 0) == {"state": "none"}
+    await scene.update("activated", since=mark)
+    status = await scene.agent.control("status", {}, 0)
+    assert (status["update"]["version"], status["update"]["state"]) == ("1.1.0", "activated")
+    assert (await scene.agent.control("update", {}, 0))["state"] == "activated"
+
+
 async def test_a_gateway_without_a_repository_says_so(tmp_path: Path) -> None:
     async with sites.scene(tmp_path) as plain:
         await plain.gateway.boot()
         await plain.state("health")
         assert await plain.refused("update", "1", plain.command("update", "1", {})) == "updates-off"
+        with pytest.raises(Refusal, match="updates-off"):
+            await plain.agent.control("update", {}, 0)
