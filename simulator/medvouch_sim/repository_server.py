@@ -6,6 +6,7 @@ status, with half a body or with one that never ends.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -45,19 +46,20 @@ class Exchange:
 class RepositoryServer:
     """Serves `directory` at `url`. `directory` may be set to another one at any time: a frozen copy, an older state."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tls: ssl.SSLContext | None = None) -> None:
         self.directory = directory
+        self._scheme = "https" if tls else "http"
         self.requests: list[str] = []
         """Paths asked for, in order."""
         self._answers: dict[str, Answer] = {}
-        self._server = _Server(self)
+        self._server = _Server(self, tls)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="repository", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def misbehave(self, path: str, answer: Answer) -> None:
         """Answer requests for this path so; a path that ends with `/` stands for everything below it."""
@@ -151,8 +153,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
-    def __init__(self, owner: RepositoryServer) -> None:
+    def __init__(self, owner: RepositoryServer, tls: ssl.SSLContext | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.owner = owner
         self.stopping = threading.Event()
 

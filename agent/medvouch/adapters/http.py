@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from urllib.parse import SplitResult, urlsplit
 
 from medvouch import __version__
@@ -21,9 +24,10 @@ _HEADERS = {"User-Agent": f"medvouch/{__version__}", "Accept-Encoding": "identit
 
 
 class HttpFetcher:
-    """Fetches http and https URLs; `timeout_s` bounds each wait for the server, not the whole.
+    """Fetches http and https URLs; `timeout_s` bounds connecting, the headers, and each wait for more of the body.
 
-    Headers are bounded by http.client: 100 of them, 64 KiB a line.
+    Headers are bounded by http.client: 100 of them, 64 KiB a line. `context`: whom to believe as a server, else whom
+    the system does.
     """
 
     def __init__(self, timeout_s: float = 10.0, *, context: ssl.SSLContext | None = None) -> None:
@@ -50,24 +54,54 @@ class HttpFetcher:
 
     def _body(self, connection: http.client.HTTPConnection, parts: SplitResult) -> Generator[bytes, None, None]:
         url = parts.geturl()
-        connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=_HEADERS)
-        with connection.getresponse() as response:
+        connection.connect()
+        wire = connection.sock
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        with ExitStack() as opened:
+            with _within(self._timeout_s, wire):
+                connection.request("GET", target, headers=_HEADERS)
+                response = opened.enter_context(connection.getresponse())
             _check_status(url, response)
-            yield from self._chunks(response, url)
+            yield from self._chunks(response, wire, url)
 
-    def _chunks(self, response: http.client.HTTPResponse, url: str) -> Generator[bytes, None, None]:
-        left, received, started = response.length, 0, time.monotonic()
+    def _chunks(
+        self, response: http.client.HTTPResponse, wire: socket.socket, url: str
+    ) -> Generator[bytes, None, None]:
+        left, received, waited = response.length, 0, 0.0
         while left is None or received < left:
-            chunk = response.read1(CHUNK_BYTES)
+            started = time.monotonic()
+            # Lines between transfer chunks and trailers without end come within one read.
+            with _within(self._timeout_s, wire) if response.chunked else nullcontext():
+                chunk = response.read1(CHUNK_BYTES)
             if not chunk:
                 break
-            received += len(chunk)
+            received, waited = received + len(chunk), waited + time.monotonic() - started
             yield chunk
-            late = time.monotonic() - started - self._timeout_s
-            if received < late * MIN_BYTES_PER_S:
-                raise _unreachable(url, f"{received} bytes in {late + self._timeout_s:.0f} s")
+            if received < (waited - self._timeout_s) * MIN_BYTES_PER_S:
+                raise _unreachable(url, f"{received} bytes in {waited:.0f} s")
         if left is not None and received < left:
             raise _unreachable(url, f"the body ended after {received} of {left} bytes")
+
+
+@contextmanager
+def _within(seconds: float, wire: socket.socket) -> Generator[None, None, None]:
+    """TimeoutError after so long, also where each byte that trickles in would begin the socket's own wait anew."""
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        with suppress(OSError):
+            wire.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if over.is_set():
+            raise TimeoutError(f"timed out after {seconds:g} s")
 
 
 def _split(url: str) -> SplitResult:

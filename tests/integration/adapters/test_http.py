@@ -27,6 +27,7 @@ from medvouch_sim.repository_server import (
     trickling,
     truncated,
 )
+from support import pki
 from support.tufs import NOW, Tuf
 
 TIMEOUT_S = 0.3
@@ -126,6 +127,45 @@ def test_a_body_that_trickles(server: RepositoryServer, fetcher: HttpFetcher, mo
     assert time.monotonic() - started < 10 * TIMEOUT_S
 
 
+def test_headers_that_trickle(server: RepositoryServer, fetcher: HttpFetcher) -> None:
+    """Each line begins the socket's wait anew."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.body(b"HTTP/1.1 200 OK\r\n")
+        while not server.stopping.is_set():
+            exchange.body(b"X: y\r\n")
+            time.sleep(0.02)
+
+    server.misbehave("x", answer)
+    found = fault(fetcher, f"{server.url}/x")
+    assert (found.code, "timed out after 0.3 s" in found.detail) == ("fetch-unreachable", True)
+
+
+def test_trailers_without_end(server: RepositoryServer, fetcher: HttpFetcher) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.head(200, Transfer_Encoding="chunked")
+        exchange.body(b"1\r\na\r\n0\r\n")
+        while not server.stopping.is_set():
+            exchange.body(b"X: y\r\n" * 1000)
+
+    server.misbehave("x", answer)
+    found = fault(fetcher, f"{server.url}/x")
+    assert (found.code, "timed out after 0.3 s" in found.detail) == ("fetch-unreachable", True)
+
+
+def test_who_takes_their_time_with_a_body_loses_nothing(
+    server: RepositoryServer, fetcher: HttpFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_adapter, "MIN_BYTES_PER_S", 1 << 30)
+    data = bytes(3 * CHUNK_BYTES)
+    (server.directory / "x").write_bytes(data)
+    received = b""
+    for chunk in fetcher.fetch(f"{server.url}/x"):
+        time.sleep(TIMEOUT_S / 2)
+        received += chunk
+    assert received == data
+
+
 def test_a_server_that_is_silent(fetcher: HttpFetcher) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = fault(fetcher, f"http://127.0.0.1:{silent.getsockname()[1]}/x")
@@ -178,9 +218,25 @@ def test_what_is_no_http_url(fetcher: HttpFetcher, url: str) -> None:
     assert fault(fetcher, url).code == "fetch-failed"
 
 
-def test_tls_with_a_server_that_nobody_vouches_for(fetcher: HttpFetcher, server: RepositoryServer) -> None:
-    port = server.url.rpartition(":")[2]
-    assert fault(fetcher, f"https://127.0.0.1:{port}/x").code == "fetch-unreachable"
+def test_tls(tmp_path: Path) -> None:
+    ca = pki.authority("ca")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*pki.issue(ca, "server").write(tmp_path))
+    believing = ssl.create_default_context(cadata=ca.pem.decode())
+    other = ssl.create_default_context(cadata=pki.authority("other").pem.decode())
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "x").write_bytes(b"secret")
+    with RepositoryServer(tmp_path / "served", tls) as server:
+        assert server.url.startswith("https:")
+        assert b"".join(HttpFetcher(5, context=believing).fetch(f"{server.url}/x")) == b"secret"
+        for fetcher in (HttpFetcher(5, context=other), HttpFetcher(5)):
+            found = fault(fetcher, f"{server.url}/x")
+            assert (found.code, "certificate" in found.detail) == ("fetch-unreachable", True)
+    assert server.requests == ["x"]
+
+
+def test_tls_with_a_server_that_speaks_none(fetcher: HttpFetcher, server: RepositoryServer) -> None:
+    assert fault(fetcher, server.url.replace("http:", "https:")).code == "fetch-unreachable"
 
 
 # --- a whole repository ----------------------------------------------------------------------------------------------
@@ -264,10 +320,3 @@ def test_what_is_altered_on_the_way(repository: Repository, server: RepositorySe
 def test_files_outside_the_directory_are_not_served(server: RepositoryServer, fetcher: HttpFetcher) -> None:
     (server.directory.parent / "secret").write_bytes(b"secret")
     assert fault(fetcher, f"{server.url}/%2e%2e/secret").code == "fetch-not-found"
-
-
-def test_tls_context_is_used(server: RepositoryServer) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    assert fault(HttpFetcher(TIMEOUT_S, context=context), server.url.replace("http:", "https:")).code == (
-        "fetch-unreachable"
-    )
