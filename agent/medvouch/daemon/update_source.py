@@ -32,6 +32,11 @@ class Offer:
     directive: bytes
     envelope: bytes
 
+    @property
+    def manifest(self) -> bytes:
+        """SHA-256 of the envelope."""
+        return hashlib.sha256(self.envelope).digest()
+
     def record(self, slot: str) -> UpdateRecord:
         """As it is remembered."""
         payload = self.image
@@ -40,7 +45,7 @@ class Offer:
             version=self.plan.version,
             sequence=self.plan.sequence,
             security_epoch=self.plan.security_epoch,
-            manifest=hashlib.sha256(self.envelope).digest(),
+            manifest=self.manifest,
             uri=payload.uri,
             digest=payload.digest,
             size=payload.size,

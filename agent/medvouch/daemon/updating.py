@@ -27,7 +27,7 @@ from medvouch.formats.ledger import Attachments, Transition
 from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.lifecycle.life import Life
 from medvouch.messages.payloads import Fields
-from medvouch.update.transitions import AT_REST, OUTCOMES, Cause, Update, advance
+from medvouch.update.transitions import OUTCOMES, REPLACEABLE, Cause, Update, advance
 
 log = logging.getLogger(__name__)
 
@@ -77,23 +77,24 @@ class Updating:
         record = self._standing.update
         if record is None:
             return
-        tried = await asyncio.to_thread(self._staging.slots.running) == record.slot
+        running = await asyncio.to_thread(self._staging.slots.running)
+        tried = running == record.slot
         state = Update(record.state)
         if state is Update.STAGED and tried:
             record = await self._move(record, Cause.ACTIVATE)
             state = Update.ACTIVATED
         if state is Update.ACTIVATED:
-            await self._settle_activated(record, tried)
+            await self._settle_activated(record, running)
         elif state is Update.BOOTED:
             await self._settle_booted(record, tried)
 
-    async def _settle_activated(self, record: UpdateRecord, tried: bool) -> None:
-        if tried:
+    async def _settle_activated(self, record: UpdateRecord, running: str) -> None:
+        if running == record.slot:
             await self._self_check(await self._move(record, Cause.BOOT))
         elif await asyncio.to_thread(self._staging.slots.activated) == record.slot:
             await self._staging.reboot()
         else:
-            detail = f"slot {record.slot} did not start, {self._staging.slots.running()} is running again"
+            detail = f"slot {record.slot} did not start, {running} is running again"
             await self._fail(record, Refusal(refusals.SLOT_FELL_BACK, detail))
 
     async def _settle_booted(self, record: UpdateRecord, tried: bool) -> None:
@@ -159,13 +160,10 @@ class Updating:
         if self._standing.life in (Life.FROZEN, Life.DECOMMISSIONED):
             return
         record = self._standing.update
-        if record is None or Update(record.state) in AT_REST:
-            await self._trust.refreshed(await asyncio.to_thread(self._source.refresh))
-            floor = await self._floor()
-            offer = await asyncio.to_thread(self._source.look, self._standing.installed, record, floor)
-            if offer is None:
-                return
-            record = await self._notified(offer)
+        if record is None or Update(record.state) in REPLACEABLE:
+            record = await self._chosen(record)
+        if record is None:
+            return
         try:
             if record.state == Update.NOTIFIED:
                 record = await self._stage(record)
@@ -174,6 +172,16 @@ class Updating:
         except (Refusal, InputError) as error:
             await self._fail(record, error)
             raise
+
+    async def _chosen(self, last: UpdateRecord | None) -> UpdateRecord | None:
+        """The release to install: the one that was chosen before, or another; None where there is none."""
+        await self._trust.refreshed(await asyncio.to_thread(self._source.refresh))
+        floor = await self._floor()
+        offer = await asyncio.to_thread(self._source.look, self._standing.installed, last, floor)
+        under_way = last if last and last.state == Update.NOTIFIED else None
+        if offer is None or (under_way and under_way.manifest == offer.manifest):
+            return under_way
+        return await self._notified(offer)
 
     async def _notified(self, offer: Offer) -> UpdateRecord:
         slot = await asyncio.to_thread(self._staging.slots.other)

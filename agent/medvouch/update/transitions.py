@@ -46,6 +46,7 @@ TRANSITIONS: dict[tuple[Update, Cause], Update] = {
     (Update.NONE, Cause.NOTIFY): Update.NOTIFIED,
     (Update.CLOSED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.FAILED, Cause.NOTIFY): Update.NOTIFIED,
+    (Update.NOTIFIED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.NOTIFIED, Cause.STAGE): Update.STAGED,
     (Update.STAGED, Cause.ACTIVATE): Update.ACTIVATED,
     (Update.ACTIVATED, Cause.BOOT): Update.BOOTED,
@@ -65,8 +66,8 @@ OUTCOMES = {
 }
 """What has come of it, for whoever asks only that."""
 
-AT_REST = frozenset({Update.NONE, Update.CLOSED, Update.FAILED})
-"""Where another release may be looked for; one that waits for its verdict gets no successor."""
+REPLACEABLE = frozenset({Update.NONE, Update.NOTIFIED, Update.CLOSED, Update.FAILED})
+"""Where another release may take its place; one that is staged or waits for its verdict gets no successor."""
 
 
 def advance(state: Update, cause: Cause) -> Update:

@@ -154,6 +154,14 @@ async def test_an_interrupted_download_is_taken_up_again(scene: Updatable) -> No
     await scene.update("activated", since=mark)
 
 
+async def test_a_release_that_cannot_be_fetched_gives_way_to_another(scene: Updatable) -> None:
+    scene.publisher.server.misbehave("images/1.1.0.img", lambda exchange: exchange.head(404, Content_Length="0"))
+    mark = await scene.directed(release("1.1.0"))
+    assert (await scene.event("update-held-up", since=mark))["code"] == "fetch-not-found"
+    mark = await scene.directed(replace(release("1.1.0"), version="1.1.1", sequence=3))
+    assert (await scene.update("activated", since=mark))["version"] == "1.1.1"
+
+
 async def test_power_goes_after_activation_and_before_confirmation(scene: Updatable) -> None:
     mark = await scene.activated(release("1.1.0"))
     await scene.gateway.cut_power()

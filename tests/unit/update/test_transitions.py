@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from medvouch.update import refusals
-from medvouch.update.transitions import AT_REST, OUTCOMES, TRANSITIONS, Cause, Update, advance
+from medvouch.update.transitions import OUTCOMES, REPLACEABLE, TRANSITIONS, Cause, Update, advance
 from support.refusing import assert_refused
 
 
@@ -26,7 +26,8 @@ def test_what_the_table_has_no_row_for(state: Update, cause: Cause) -> None:
 
 
 def test_the_next_update_waits_for_the_end_of_the_last() -> None:
-    assert {state for state, cause in TRANSITIONS if cause is Cause.NOTIFY} == AT_REST
+    assert {state for state, cause in TRANSITIONS if cause is Cause.NOTIFY} == REPLACEABLE
+    assert not {Update.STAGED, Update.ACTIVATED, Update.BOOTED, Update.SELF_CHECKED} & REPLACEABLE
 
 
 def test_only_a_verdict_makes_it_attested() -> None:
