@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from medvouch.formats.ledger import Bundle
 from support.boots import SHA256, BootBuilder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,6 +58,10 @@ def test_most_of_it_works_in_the_base_install(config: Path, log: Path, tmp_path:
     assert run("inspect", "eventlog", log, how=how).returncode == 0
     assert run("config", "show", "--config", config, how=how).returncode == 0
     assert run("config", "check", "--config", config, how=how).returncode == 0
+    life = tmp_path / "life.cbor"
+    life.write_bytes(Bundle("a" * 32, (), (), b"", b"", b"").encode())
+    assert run("ledger", "show", life, how=how).returncode == 0
+    assert run("ledger", "verify", life, "--trust", tmp_path / "site/trust.cbor", how=how).returncode == 1
     verified = run("verify", log, "--trust", tmp_path / "site/trust.cbor", how=how)
     assert (verified.returncode, verified.stderr) == (1, "")
     asked = run("status", "--config", config, how=how)
