@@ -1,12 +1,14 @@
 """A real software TPM for one gateway: a swtpm process over a socketpair, no port and no file but its state.
 
-The process ends with the other end of its socket (`--terminate`), so nothing is left running when the simulator dies,
-however it dies.
+The process ends with the other end of its socket (`--terminate`), and where that goes in the middle of a command, which
+makes swtpm wait for another for ever, with the thread that powered it on: nothing is left running when the simulator
+dies, however it dies.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -49,7 +51,8 @@ def command(code: int, *handles: int, parameters: bytes = b"", password: bytes |
 class SwTpm:
     """One TPM; its identity is `state_dir` (absolute or not), which outlives the process and may be copied.
 
-    Powered off when made. Commands may come from any thread: each is one exchange under a lock.
+    Powered off when made. Commands may come from any thread: each is one exchange under a lock. The thread that powers
+    it on has to live as long as it (those of an executor do).
     Raises MissingPart where swtpm is not installed, TpmFault `tpm-unreachable` where it does not answer.
     """
 
@@ -148,17 +151,16 @@ class SwTpm:
             self._checked(command(_CC_NV_WRITE, _RH_PLATFORM, index, parameters=chunk, password=auth))
 
     def _spawn(self) -> None:
+        for program, package in (("swtpm", "swtpm"), ("setpriv", "util-linux")):
+            if shutil.which(program) is None:
+                raise MissingPart(f"{program}-missing", f"{program} is not installed", remedy=f"apt install {package}")
         ours, theirs = socket.socketpair()
         with theirs, (self.state_dir / "swtpm.log").open("ab") as log:
-            try:
-                self._process = subprocess.Popen(
-                    ["swtpm", "socket", "--tpm2", "--fd", str(theirs.fileno()), "--terminate",
-                     "--flags", "not-need-init", "--tpmstate", f"dir={self.state_dir.absolute()}"],
-                    pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                )  # fmt: skip
-            except FileNotFoundError as error:
-                ours.close()
-                raise MissingPart("swtpm-missing", "swtpm is not installed", remedy="apt install swtpm") from error
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "swtpm", "socket", "--tpm2", "--fd", str(theirs.fileno()),
+                 "--terminate", "--flags", "not-need-init", "--tpmstate", f"dir={self.state_dir.absolute()}"],
+                pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
         ours.settimeout(ANSWER_TIMEOUT_S)
         self._socket = ours
         self._checked(command(_CC_STARTUP, parameters=_SU_CLEAR))

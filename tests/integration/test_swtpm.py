@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -155,25 +156,38 @@ def test_swtpm_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert error.value.exit_code == 7
 
 
-def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_setpriv_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "swtpm").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingPart, match="setpriv-missing"):
+        SwTpm(tmp_path / "tpm").start()
+
+
+@pytest.mark.parametrize("last_words", [b"", GET_RANDOM], ids=["idle", "in the middle of a command"])
+def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path, last_words: bytes) -> None:
     program = textwrap.dedent(
         """
-        import sys, time
+        import os, signal, sys, time
         from pathlib import Path
         from medvouch_sim.swtpm import SwTpm
         chip = SwTpm(Path(sys.argv[1]))
         chip.start()
+        os.kill(chip._process.pid, signal.SIGSTOP)  # so that it hears command and end of the line at once
+        chip._socket.sendall(bytes.fromhex(sys.argv[2]))
         print(chip._process.pid, flush=True)
         time.sleep(60)
         """
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    arguments = [sys.executable, "-c", program, str(tmp_path / "tpm")]
+    arguments = [sys.executable, "-c", program, str(tmp_path / "tpm"), last_words.hex()]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout is not None
-        child = Path("/proc") / parent.stdout.readline().decode().strip() / "stat"
+        pid = int(parent.stdout.readline())
+        child = Path("/proc") / str(pid) / "stat"
         assert child.exists()
         parent.send_signal(signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
     deadline = time.monotonic() + 10
     while child.exists() and " Z " not in child.read_text():
         assert time.monotonic() < deadline, "swtpm outlived its parent"
