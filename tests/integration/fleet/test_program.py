@@ -63,8 +63,8 @@ def test_a_failing_gateway_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGKILL", -signal.SIGKILL)])
 def test_ended_early_it_leaves_nothing_running(tmp_path: Path, name: str, code: int) -> None:
     out = tmp_path / "out"
-    with subprocess.Popen(command(out, "--devices", 200), env=ENVIRONMENT, start_new_session=True) as process:
-        until(lambda: len(belonging_to(out)) > 20 and any("mosquitto" in line for line in belonging_to(out)))
+    with subprocess.Popen(command(out, "--devices", 60), env=ENVIRONMENT, start_new_session=True) as process:
+        until(lambda: len(belonging_to(out)) > 10 and any("mosquitto" in line for line in belonging_to(out)))
         started = descendants(process.pid)
         if name == "SIGINT":
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
