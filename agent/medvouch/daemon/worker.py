@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,12 +21,17 @@ class Worker:
     async def run(self, function: Callable[[], T]) -> T:
         """The function's result, or what it raised.
 
-        A cancelled caller still waits for the function: a TPM command that was sent is answered before the next one.
+        A cancelled caller still waits for the function, however often it is cancelled: a TPM command that was sent is
+        answered before the next one.
         """
         async with self._lock:
             future = asyncio.get_running_loop().run_in_executor(self._executor, function)
             try:
                 return await asyncio.shield(future)
             except asyncio.CancelledError:
-                await asyncio.wait([future])
+                while not future.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([future])
+                if not future.cancelled():
+                    future.exception()  # nobody wants to know any more, and asyncio need not complain of that
                 raise
