@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from medvouch.daemon.agent import Agent
 from medvouch.errors import InputError, MedvouchError, StorageFault
 from medvouch.formats.enrolment import device_id, ueid
 from medvouch.formats.manufacturing import ManifestEntry
-from medvouch.ports import Transport
+from medvouch.ports import Clock, Transport
 from medvouch_sim import firmware
 from medvouch_sim.site import Credential, Site
 from medvouch_sim.swtpm import SwTpm
@@ -45,6 +46,8 @@ class Gateway:
         self.device = device_id(ueid(self.entry.ek_hash))
         self.bootstrap_name = f"new-{self.device}"
         self.bootstrap = site.credential(site.bootstrap_ca, self.bootstrap_name, directory / "bootstrap")
+        self.clock: Clock | None = None
+        """Its real-time clock where that does not show the host's time."""
         self.agent: Agent | None = None
         self._running: asyncio.Task[None] | None = None
         self._stack = AsyncExitStack()
@@ -153,7 +156,7 @@ reboot_command = "true"
     async def start_agent(self) -> Agent:
         """Start the agent, as the init system would."""
         tpm = TssTpm(self.tpm.tcti())
-        agent = await self._stack.enter_async_context(wiring.agent(self.config(), tpm=tpm))
+        agent = await self._stack.enter_async_context(wiring.agent(self.config(), tpm=tpm, clock=self.clock))
         self.agent = agent
         self._running = asyncio.create_task(agent.run(), name=f"agent {self.name}")
         return agent
@@ -191,16 +194,54 @@ reboot_command = "true"
 
         The agent's tasks are taken down afterwards, since they share this process; what they still do is undone.
         """
-        disk, kept = self.machine.directory, self.directory / "disk-at-the-cut"
-        shutil.copytree(disk, kept, ignore=shutil.ignore_patterns(".*.new"))
+        self._keep_disk()
+        self._hang_up()
+        self.tpm.kill()
+        await self._taken_down()
+
+    @asynccontextmanager
+    async def power_fails_at(self, instant: Callable[[bytes], bool]) -> AsyncIterator[asyncio.Event]:
+        """As `cut_power`, at the first TPM command for which `instant` holds; the event inside is set then.
+
+        Off after. The TPM gets neither that command nor any later one.
+        """
+        loop, failed, once = asyncio.get_running_loop(), asyncio.Event(), threading.Lock()
+
+        def tap(command: bytes) -> None:
+            if instant(command) and once.acquire(blocking=False):
+                self._keep_disk()
+                loop.call_soon_threadsafe(self._hang_up)
+                loop.call_soon_threadsafe(failed.set)
+                self.tpm.kill()
+
+        self.tpm.tap = tap
+        try:
+            yield failed
+        finally:
+            self.tpm.tap = None
+            if failed.is_set():
+                await self._taken_down()
+
+    @property
+    def _kept_disk(self) -> Path:
+        return self.directory / "disk-at-the-cut"
+
+    def _keep_disk(self) -> None:
+        shutil.copytree(self.machine.directory, self._kept_disk, ignore=shutil.ignore_patterns(".*.new"))
+
+    def _hang_up(self) -> None:
+        """Not a word more to the broker."""
         service = self.agent.service if self.agent else None
         if service and isinstance(service.transport, MqttTransport):
             service.transport.abort()
-        self.tpm.kill()
+        if self._running:
+            self._running.cancel()
+
+    async def _taken_down(self) -> None:
         with contextlib.suppress(MedvouchError):
             await self.stop_agent()
-        shutil.rmtree(disk)
-        kept.rename(disk)
+        shutil.rmtree(self.machine.directory)
+        self._kept_disk.rename(self.machine.directory)
 
     async def reboot(self) -> Agent:
         """A whole cycle: a real TPM reset, and the slot whose turn it is."""

@@ -26,10 +26,19 @@ class Heard:
 
     @property
     def code(self) -> str:
-        """The refusal code that an event carries, or nothing."""
+        """The refusal code that an event carries, or nothing.
+
+        An update that failed once it had been tried says why itself; before that, `update-refused` does.
+        """
         if not isinstance(self.topic, topics.Event) or self.payload is None:
             return ""
-        return str(self.payload.fields.get("code") or "")
+        fields = self.payload.fields
+        tried = self.topic.kind == "update" and fields.get("tries")
+        return str(fields.get("code") or (tried and fields.get("reason")) or "")
+
+    def is_event(self, device: str, kind: str) -> bool:
+        """Whether it is that event of a device."""
+        return self.topic == topics.Event(device, kind)
 
     @property
     def nonce(self) -> object:

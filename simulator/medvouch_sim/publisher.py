@@ -7,7 +7,8 @@ serves.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from medvouch.crypto.keys import Signer, SoftwareSigner
 from medvouch.formats.directive import Directive
 from medvouch.formats.enrolment import ueid
 from medvouch.release.manifests import build_manifest, integrated, sign_envelope
-from medvouch.release.repository import AuthoredRepository
+from medvouch.release.repository import AuthoredRepository, Periods
 from medvouch.release.tuf_signing import RepositoryKeys
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass
@@ -150,6 +151,16 @@ class Publisher:
         listed = alter(directive) if alter else directive
         self.repository.direct(ueid(ek_hash)[:16].hex(), listed.encode())
         self.repository.publish(self.now)
+
+    @contextmanager
+    def signing(self, periods: Periods) -> Iterator[None]:
+        """What is published inside is good for other periods than usual."""
+        files, keys = FileMetadataStore(self.directory), repository_keys()
+        self.repository = AuthoredRepository.open(files, keys, periods=periods)
+        try:
+            yield
+        finally:
+            self.repository = AuthoredRepository.open(files, keys)
 
     def trust(self, document: bytes) -> None:
         """Publish a trust document."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -52,14 +53,32 @@ class RepositoryServer:
         self.requests: list[str] = []
         """Paths asked for, in order."""
         self._answers: dict[str, Answer] = {}
-        self._server = _Server(self, tls)
+        self._tls = tls
+        self._listen(0)
+
+    def _listen(self, port: int) -> None:
+        self._server = _Server(self, port, self._tls)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="repository", daemon=True)
         self._thread.start()
 
     @property
+    def port(self) -> int:
+        """Where it listens, or did."""
+        return int(self._server.server_address[1])
+
+    @property
     def url(self) -> str:
         """Where it listens."""
-        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """Nobody listens there inside; it does again after."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._listen(self.port)
 
     def misbehave(self, path: str, answer: Answer) -> None:
         """Answer requests for this path so; a path that ends with `/` stands for everything below it."""
@@ -153,8 +172,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
-    def __init__(self, owner: RepositoryServer, tls: ssl.SSLContext | None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, owner: RepositoryServer, port: int, tls: ssl.SSLContext | None) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.owner = owner

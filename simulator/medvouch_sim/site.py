@@ -90,6 +90,11 @@ class Site:
     started_at: int = field(default_factory=lambda: int(time.time()))
     manifest_entries: list[ManifestEntry] = field(default_factory=list)
     publisher: Publisher | None = None
+    floor: int = 0
+    """The security epoch that its gateways enrol at."""
+
+    voice: MqttTransport | None = None
+    """The connection of the collector at work."""
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -230,7 +235,7 @@ class Site:
     async def _collecting(self) -> AsyncIterator[Collector]:
         store = SqliteStore(self.directory / "collector" / "state.db")
         try:
-            voice = self.connect(APPRAISER, self.service_credential(APPRAISER))
+            voice = self.voice = self.connect(APPRAISER, self.service_credential(APPRAISER))
             collector = self._collector(store, voice)
             async with _task(collector.run()):
                 await _connected(voice)
@@ -273,7 +278,7 @@ class Site:
             _signer("enrolment"),
             self.enrolment_ca,
             believed,
-            EnrolmentTerms(OWNER),
+            EnrolmentTerms(OWNER, self.floor),
             entropy=self.entropy,
             enrolled=registry.enrolled,
             floor_of=registry.floor,

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from tpm2_pytss.TCTI import PyTCTI
@@ -31,6 +32,7 @@ MAX_RESPONSE_BYTES = 4096
 
 _NO_SESSIONS, _SESSIONS = 0x8001, 0x8002
 _RH_PLATFORM, _RS_PASSWORD = 0x4000000C, 0x40000009
+_CC_CLEAR = 0x126
 _CC_HIERARCHY_CHANGE_AUTH, _CC_NV_DEFINE, _CC_PCR_ALLOCATE, _CC_NV_WRITE = 0x129, 0x12A, 0x12B, 0x137
 _CC_STARTUP, _CC_SHUTDOWN = 0x144, 0x145
 _SU_CLEAR = b"\x00\x00"
@@ -48,6 +50,16 @@ def command(code: int, *handles: int, parameters: bytes = b"", password: bytes |
     return tag.to_bytes(2, "big") + (HEADER_BYTES + len(body)).to_bytes(4, "big") + code.to_bytes(4, "big") + body
 
 
+def command_code(command: bytes) -> int:
+    """The TPM_CC of a command (Part 1, 18.2)."""
+    return int.from_bytes(command[6:HEADER_BYTES], "big")
+
+
+def platform_clear(platform_auth: bytes) -> bytes:
+    """TPM2_Clear by the platform, which needs nobody's leave but the firmware's."""
+    return command(_CC_CLEAR, _RH_PLATFORM, password=platform_auth)
+
+
 class SwTpm:
     """One TPM; its identity is `state_dir` (absolute or not), which outlives the process and may be copied.
 
@@ -56,11 +68,13 @@ class SwTpm:
     Raises MissingPart where swtpm is not installed, TpmFault `tpm-unreachable` where it does not answer.
     """
 
-    __slots__ = ("_lock", "_process", "_socket", "platform_auth", "state_dir")
+    __slots__ = ("_lock", "_process", "_socket", "platform_auth", "state_dir", "tap")
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self.platform_auth = b""
+        self.tap: Callable[[bytes], None] | None = None
+        """Sees each command on the bus before the TPM does."""
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -122,6 +136,8 @@ class SwTpm:
 
     def raw(self, data: bytes) -> bytes:
         """One command's bytes to the TPM, and its response's bytes."""
+        if self.tap:
+            self.tap(data)
         with self._lock:
             try:
                 return self._exchange(data)

@@ -41,7 +41,7 @@ from medvouch.daemon.worker import Worker
 from medvouch.errors import ConfigFault, StorageFault
 from medvouch.formats.trust import TrustDocument
 from medvouch.messages import topics
-from medvouch.ports import Message, Tpm, Transport
+from medvouch.ports import Clock, Message, Tpm, Transport
 from medvouch.update.processor import DeviceClass
 from medvouch.update.repository import MAX_ROOT_BYTES, Repository
 
@@ -96,9 +96,12 @@ class MqttLinks:
 
 
 @asynccontextmanager
-async def agent(config: Config, *, tpm: Tpm | None = None, executor: Executor | None = None) -> AsyncIterator[Agent]:
-    """The agent of a configuration, its adapters closed at the end. `tpm`: one that is open already.
+async def agent(
+    config: Config, *, tpm: Tpm | None = None, executor: Executor | None = None, clock: Clock | None = None
+) -> AsyncIterator[Agent]:
+    """The agent of a configuration, its adapters closed at the end.
 
+    `tpm`: one that is open already; `clock`: the one to live by where that is not the host's.
     Of the trust documents that the image came with and that the update repository brought since, the later one counts.
     """
     trust = check_agent_trust(config.trust)
@@ -109,21 +112,21 @@ async def agent(config: Config, *, tpm: Tpm | None = None, executor: Executor | 
             brought = store.get(TRUST_KEY)
             later = parse_agent_trust(brought) if brought else trust
             newest = max(trust, later, key=lambda document: document.version)
-            yield _build(config, newest, opened, store, Worker(executor))
+            yield _build(config, newest, opened, store, Worker(executor), clock or SystemClock())
         finally:
             store.close()
     finally:
         await asyncio.to_thread(opened.close)
 
 
-def _build(config: Config, trust: TrustDocument, tpm: Tpm, store: SqliteStore, worker: Worker) -> Agent:
+def _build(config: Config, trust: TrustDocument, tpm: Tpm, store: SqliteStore, worker: Worker, clock: Clock) -> Agent:
     credentials = FileCredentials(config.state_dir)
     entropy = SystemEntropy()
     around = Surroundings(
         tpm=tpm,
         logs=FileLogs(config.logs.uefi, config.logs.systemd, config.logs.ima),
         store=store,
-        clock=SystemClock(),
+        clock=clock,
         entropy=entropy,
         credentials=credentials,
         links=MqttLinks(config, tuple(trust.certificates[BROKER_CA]), credentials),

@@ -320,3 +320,11 @@ def test_what_is_altered_on_the_way(repository: Repository, server: RepositorySe
 def test_files_outside_the_directory_are_not_served(server: RepositoryServer, fetcher: HttpFetcher) -> None:
     (server.directory.parent / "secret").write_bytes(b"secret")
     assert fault(fetcher, f"{server.url}/%2e%2e/secret").code == "fetch-not-found"
+
+
+def test_a_server_that_is_away_and_comes_back(server: RepositoryServer) -> None:
+    (server.directory / "file").write_bytes(b"here")
+    url = f"{server.url}/file"
+    with server.unreachable(), pytest.raises(NetworkFault, match="fetch-unreachable"):
+        list(HttpFetcher(TIMEOUT_S).fetch(url))
+    assert b"".join(HttpFetcher(TIMEOUT_S).fetch(url)) == b"here"
