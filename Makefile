@@ -12,7 +12,7 @@ setup: ## install what is missing: system packages with apt, then .venv (a secon
 	@tools/setup.sh
 
 .PHONY: demo
-demo: setup ## three gateways with real software TPMs enrol, prove themselves over MQTT and catch attackers
+demo: setup ## three gateways with real software TPMs enrol, prove themselves over MQTT, are updated and catch attackers
 	@$(BIN)/medvouch-sim demo
 
 .PHONY: test

@@ -49,8 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     demo = subparsers.add_parser(
         "demo",
-        help="three gateways enrol, prove themselves over MQTT and catch attackers",
-        description="Three gateways enrol, attest over MQTT and catch attackers; exit 1 if a verdict differs.",
+        help="three gateways enrol, prove themselves over MQTT, are updated and catch attackers",
+        description="Three gateways enrol, attest, are updated and catch attackers; exit 1 if a verdict differs.",
         epilog="example:\n  medvouch-sim demo --out build/demo",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

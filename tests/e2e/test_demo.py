@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from medvouch.cli.main import main
-from medvouch_sim.demo.run import GATEWAYS, STEPS, attack_rows
+from medvouch_sim.demo.chapters import GATEWAYS, step_rows
+from medvouch_sim.demo.run import rows as attacks_and_faults
+from medvouch_sim.demo.run import told_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -37,16 +39,31 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 def test_every_verdict_is_as_expected(played: tuple[Path, str]) -> None:
     verdicts = rows(played[0])
-    assert len(verdicts) == len(GATEWAYS) * len(STEPS) + len(attack_rows())
+    assert len(verdicts) == len(step_rows()) + len(attacks_and_faults())
     assert [row for row in verdicts if row["expected"] != row["actual"]] == []
     assert {"gateway", "kind", "step", "expected", "actual", "code"} <= verdicts[0].keys()
-    assert {row["kind"] for row in verdicts} == {"step", "attack"}
+    assert {row["kind"] for row in verdicts} == {"step", "attack", "fault"}
 
 
 def test_every_attack_has_a_code_of_its_own(played: tuple[Path, str]) -> None:
     attacks = [(row["step"], row["code"]) for row in rows(played[0]) if row["kind"] == "attack"]
-    assert attacks == list(attack_rows())
-    assert len({code for _, code in attacks}) == len(attacks) == 20
+    assert attacks == list(told_rows("attack"))
+    assert len({code for _, code in attacks}) == len(attacks) == 42
+
+
+def test_every_fault_ends_as_it_should(played: tuple[Path, str]) -> None:
+    faults = [(row["step"], row["actual"]) for row in rows(played[0]) if row["kind"] == "fault"]
+    assert faults == list(told_rows("fault"))
+    assert len(faults) == 10
+
+
+def test_each_gateway_goes_through_its_whole_life(played: tuple[Path, str]) -> None:
+    steps = [(row["gateway"], row["step"]) for row in rows(played[0]) if row["kind"] == "step"]
+    assert steps == list(step_rows())
+    life = [step for gateway, step in steps if gateway == GATEWAYS[0]]
+    assert life[8:13] == [
+        "update staged", "update activated", "update self-checked", "attested on 1.1.0", "update closed",
+    ]  # fmt: skip
 
 
 def test_the_modified_kernel_is_named(played: tuple[Path, str]) -> None:
@@ -133,5 +150,5 @@ def test_nothing_is_left_running(played: tuple[Path, str]) -> None:
 
 def test_the_readme_shows_its_table() -> None:
     text = README.read_text(encoding="utf-8")
-    for attack, code in attack_rows():
-        assert f"| {attack} | `{code}` |" in text
+    for name, met in (*told_rows("attack"), *told_rows("fault")):
+        assert f"| {name} | `{met}` |" in text

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medvouch.collector.challenging import Outcome
 from medvouch.collector.collector import Collector
 from medvouch.errors import MedvouchError
+from medvouch.formats.directive import Directive
 from medvouch.messages import topics
 from medvouch_sim.demo.lifeline import Lifeline, lifelines
 from medvouch_sim.demo.narrator import Narrator
 from medvouch_sim.demo.verdicts import Kind, Verdict
 from medvouch_sim.gateway import Gateway
 from medvouch_sim.observer import Heard, Observer
+from medvouch_sim.publisher import Publisher, Release
 from medvouch_sim.site import Site
+
+LOOK_S = QUIET_S = 10.0
 
 
 @dataclass
@@ -26,6 +30,9 @@ class Stage:
     """The demo's world; `out` is where its files go."""
 
     site: Site
+    publisher: Publisher
+    references: Mapping[str, bytes]
+    """Signed reference values by version."""
     collector: Collector
     observer: Observer
     narrator: Narrator
@@ -33,6 +40,9 @@ class Stage:
     out: Path
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """The last affirming outcome of each device."""
+    _envelopes: dict[str, bytes] = field(default_factory=dict)
+    """Of published releases, by version."""
+    _disposable: int = 0
 
     @property
     def mark(self) -> int:
@@ -67,6 +77,68 @@ class Stage:
         (folder / f"{name}.evidence.cbor").write_bytes(outcome.evidence)
         (folder / f"{name}.ear.cbor").write_bytes(outcome.result)
         (folder / f"{name}.ear.json").write_text(json.dumps(outcome.ear.to_json(), indent=2) + "\n")
+
+    # --- updates -----------------------------------------------------------------------------------------------------
+
+    def release(self, version: str) -> Release:
+        """A release of the fixtures."""
+        return Release.of_fixtures(version, self.references[version])
+
+    def another(self) -> Release:
+        """A release like 1.1.0 and newer than all before."""
+        self._disposable += 1
+        good = self.release("1.1.0")
+        return replace(good, version=f"1.1.{self._disposable}", sequence=good.sequence + self._disposable)
+
+    def publish(
+        self,
+        gateway: Gateway,
+        release: Release,
+        envelope: bytes | None = None,
+        alter: Callable[[Directive], Directive] | None = None,
+    ) -> None:
+        """Publish a release, if that was not done before, and direct the gateway to it."""
+        if release.version not in self._envelopes:
+            made = envelope or self.publisher.envelope(release)
+            self._envelopes[release.version] = made
+            self.publisher.publish(release, made)
+        self.publisher.direct(gateway.entry.ek_hash, release, alter=alter)
+
+    async def look(self, gateway: Gateway) -> None:
+        """Have the agent look for an update."""
+        await self.collector.challenger.command(gateway.device, "update", {})
+
+    async def looked(self, gateway: Gateway) -> None:
+        """Have it look, and wait until it has seen what it is directed to, the last it asks for if nothing is new."""
+        asked = len(self.publisher.server.requests)
+        await self.look(gateway)
+        async with asyncio.timeout(LOOK_S):
+            while not any(gateway.device in path for path in self.publisher.server.requests[asked:]):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    async def update(self, gateway: Gateway, *states: str, since: int) -> Mapping[str, object]:
+        """Wait until the update has come to one of these states; what its event says."""
+        topic = topics.Event(gateway.device, "update")
+
+        def wanted(heard: Heard) -> bool:
+            return heard.topic == topic and heard.payload is not None and heard.payload.fields["state"] in states
+
+        heard = await self.observer.first(wanted, since=since)
+        return heard.payload.fields if heard.payload else {}
+
+    # --- attacks -----------------------------------------------------------------------------------------------------
+
+    async def send(self, topic: str, payload: bytes) -> None:
+        """Publish something as whoever holds the collector's connection."""
+        assert self.site.voice is not None
+        await self.site.voice.publish(topic, payload)
+
+    async def quiet(self, gateway: Gateway) -> None:
+        """Wait until the agent has told all that it has to tell."""
+        agent = gateway.agent
+        if agent and agent.reporter and agent.service and agent.service.connected:
+            async with asyncio.timeout(QUIET_S):
+                await agent.reporter.flushed()
 
     async def refused_with(self, gateway: Gateway, step: str, provoke: Callable[[], Awaitable[object]]) -> Heard:
         """The first event with a code that comes while `provoke` is under way, or soon after."""

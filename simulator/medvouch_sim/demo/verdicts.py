@@ -13,7 +13,7 @@ Kind = Literal["step", "attack", "fault"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row. For a step `expected` and `actual` are outcomes; for an attack or a fault they are codes.
+    """One row. For an attack `expected` and `actual` are refusal codes, for a step outcomes, for a fault either.
 
     `at_s`: seconds since the demo began.
     """
