@@ -15,6 +15,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -44,8 +45,10 @@ pattern read medvouch/v1/%u/result/#
 _ENROLMENT_ACL = """\
 pattern write medvouch/v1/enrol/%u/request
 pattern write medvouch/v1/enrol/%u/proof
+pattern write medvouch/v1/enrol/%u/sanitised
 pattern read medvouch/v1/enrol/%u/challenge
 pattern read medvouch/v1/enrol/%u/answer
+pattern read medvouch/v1/enrol/%u/released
 """
 
 
@@ -53,7 +56,8 @@ pattern read medvouch/v1/enrol/%u/answer
 class BrokerSettings:
     """Who is who, all in PEM. `service_roots` issue device, collector and observer certificates.
 
-    `collectors` (common names) read and write everything, `observers` read everything.
+    `collectors` (common names) read and write everything, `observers` read everything. `service_revocations`: the
+    list of the one issuer of `service_roots`, empty for none; then none can come later either.
     """
 
     certificate: bytes
@@ -62,6 +66,7 @@ class BrokerSettings:
     enrolment_roots: bytes
     collectors: Sequence[str] = ("collector",)
     observers: Sequence[str] = ("observer",)
+    service_revocations: bytes = b""
 
 
 class Broker:
@@ -115,6 +120,21 @@ class Broker:
             self._process.wait()
             self._process = None
 
+    def revoke(self, revocations: bytes) -> None:
+        """Take a new list (PEM) for the service listener: it holds for every connection from now on.
+
+        mosquitto reads it again on SIGHUP (seen in 2.0.11); sessions that stand are left.
+        """
+        replacement = self._revocations_path.with_suffix(".new")
+        replacement.write_bytes(revocations)
+        replacement.replace(self._revocations_path)
+        if self._process:
+            self._process.send_signal(signal.SIGHUP)
+
+    @property
+    def _revocations_path(self) -> Path:
+        return self.directory / "service-revocations.pem"
+
     @contextlib.contextmanager
     def running(self) -> Iterator[Broker]:
         """Started inside, stopped after."""
@@ -154,6 +174,8 @@ class Broker:
             "service.acl": ("".join(users) + _DEVICE_ACL).encode(),
             "enrolment.acl": _ENROLMENT_ACL.encode(),
         }
+        if self._settings.service_revocations and not self._revocations_path.exists():
+            files[self._revocations_path.name] = self._settings.service_revocations
         for name, content in files.items():
             path = self.directory / name
             path.touch(mode=0o600)
@@ -173,7 +195,10 @@ class Broker:
             "log_type warning",
             "log_type notice",
         ]
-        lines += self._listener(self.service_port, "service") + self._listener(self.enrolment_port, "enrolment")
+        lines += self._listener(self.service_port, "service")
+        if self._settings.service_revocations:
+            lines.append(f"crlfile {self._revocations_path}")
+        lines += self._listener(self.enrolment_port, "enrolment")
         (self.directory / "mosquitto.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _listener(self, port: int, name: str) -> list[str]:

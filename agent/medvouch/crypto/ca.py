@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -19,7 +19,9 @@ NO_EXPIRY = 253402300799
 """9999-12-31T23:59:59Z, the notAfter of certificates that never expire (RFC 5280, 4.1.2.5)."""
 SERIAL_BYTES = 16
 BACKDATING = 300
-"""Seconds before its making from which a certificate is valid."""
+"""Seconds before its making from which a certificate or a list is valid."""
+LIST_LIFETIME = 30 * 86_400
+"""Seconds after its making in which a revocation list is to be replaced."""
 
 _USAGES = (
     "digital_signature",
@@ -104,6 +106,27 @@ class CertificateAuthority:
             names = x509.SubjectAlternativeName(alternative_names)
             builder = builder.add_extension(names, critical=not list(name))
         return _signed(builder, self.private_key.public_key(), self.private_key)
+
+    def revocation_list(self, revoked: Mapping[int, int], now: int) -> bytes:
+        """A complete DER list as `check_revocation` takes it: serial number to time of revocation (s since 1970).
+
+        It is dated back, for clocks that lag, and to be replaced before LIST_LIFETIME is over: nothing is believed on
+        the word of an outdated list.
+        """
+        issued = now - BACKDATING
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(datetime.fromtimestamp(issued, UTC))
+            .next_update(datetime.fromtimestamp(now + LIST_LIFETIME, UTC))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.private_key.public_key()), False)
+            .add_extension(x509.CRLNumber(now), critical=False)
+        )
+        for serial, at in revoked.items():
+            entry = x509.RevokedCertificateBuilder().serial_number(serial)
+            entry = entry.revocation_date(datetime.fromtimestamp(at, UTC))
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(self.private_key, hashes.SHA256()).public_bytes(Encoding.DER)
 
     def validity(self, now: int, lifetime: int) -> Validity:
         """From a little before `now`, for clocks that lag, for `lifetime` seconds, within this authority's own."""

@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import medvouch
 import medvouch_sim
+from medvouch.crypto.ca import CertificateAuthority
 from medvouch.errors import MissingPart, NetworkFault
 from medvouch_sim import broker as module
 from medvouch_sim.broker import Broker, BrokerSettings
@@ -77,6 +80,46 @@ def test_a_broken_configuration_is_told_in_its_own_words(tmp_path: Path, setting
     assert caught.value.code == "broker-not-started"
     assert "mosquitto.log" in caught.value.place
     assert caught.value.detail != "mosquitto: it said nothing"
+
+
+def greeted(broker: Broker, roots: bytes, credential: pki.Credential, folder: Path) -> bool:
+    """Whether the service listener keeps a TLS client with this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=roots.decode())
+    context.load_cert_chain(*credential.write(folder))
+    with (
+        socket.create_connection((broker.host, broker.service_port)) as plain,
+        context.wrap_socket(plain, server_hostname=broker.host) as tls,
+    ):
+        tls.settimeout(0.5)
+        try:
+            tls.recv(1)
+        except TimeoutError:
+            return True
+        except OSError:
+            pass
+        return False
+
+
+def test_a_revoked_certificate_is_refused_once_the_list_says_so(tmp_path: Path) -> None:
+    root = pki.authority("ca")
+    server, good, bad = (pki.issue(root, name) for name in ("server", "good", "bad"))
+    authority = CertificateAuthority(root.der, root.key)
+    now = int(pki.NOW.timestamp())
+
+    def revoked(*credentials: pki.Credential, at: int) -> bytes:
+        serials = {each.certificate.serial_number: now for each in credentials}
+        return x509.load_der_x509_crl(authority.revocation_list(serials, at)).public_bytes(Encoding.PEM)
+
+    settings = BrokerSettings(server.pem, server.key_pem, root.pem, root.pem, service_revocations=revoked(at=now))
+    broker = Broker(tmp_path, settings)
+    with broker.running():
+        assert [greeted(broker, root.pem, each, tmp_path) for each in (good, bad)] == [True, True]
+        broker.revoke(revoked(bad, at=now + 1))
+        time.sleep(0.3)
+        assert [greeted(broker, root.pem, each, tmp_path) for each in (good, bad)] == [True, False]
+    with broker.running():
+        assert [greeted(broker, root.pem, each, tmp_path) for each in (good, bad)] == [True, False]
 
 
 def test_a_port_taken_meanwhile_is_replaced(

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medvouch.crypto import refusals
-from medvouch.crypto.ca import NO_EXPIRY, CertificateAuthority, Validity, subject
+from medvouch.crypto.ca import LIST_LIFETIME, NO_EXPIRY, CertificateAuthority, Validity, subject
 from medvouch.crypto.certificates import (
     ATTESTATION_KEY,
     DEVICE_ID,
@@ -321,6 +321,18 @@ def test_revocation_counts_from_its_time_on() -> None:
     number = load(certificate).parsed.serial_number
     check(certificate, crls=[crl((1, NOW)), crl((number, NOW + 1)), crl(name="other", signer=key("other"))])
     assert_refused(refusals.CERTIFICATE_REVOKED, check, certificate, crls=[crl((1, NOW)), crl((number, NOW))])
+
+
+def test_a_list_as_our_authorities_make_them() -> None:
+    certificate = leaf()
+    number = load(certificate).parsed.serial_number
+    authority = issuing("a")
+    check(certificate, crls=[authority.revocation_list({}, NOW), authority.revocation_list({number: NOW + 1}, NOW)])
+    revoked = authority.revocation_list({1: NOW, number: NOW}, NOW)
+    assert_refused(refusals.CERTIFICATE_REVOKED, check, certificate, crls=[revoked])
+    outdated = authority.revocation_list({}, NOW - LIST_LIFETIME - 1)
+    assert_refused(refusals.REVOCATION_UNKNOWN, check, certificate, crls=[outdated])
+    check(certificate, crls=[authority.revocation_list({}, NOW - LIST_LIFETIME)])
 
 
 def test_a_revoked_issuer() -> None:
