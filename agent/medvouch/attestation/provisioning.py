@@ -190,6 +190,31 @@ def load_ldevid(tpm: Tpm, ldevid: CreatedKey) -> KeyHandle:
         tpm.flush(parent)
 
 
+def seal_data(tpm: Tpm, data: bytes) -> CreatedKey:
+    """`data` sealed below the storage parent: it opens in this TPM alone, and nowhere once that was cleared.
+
+    At most 128 bytes. Raises TpmFault `tpm-not-provisioned`.
+    """
+    parent = _standing(tpm, PARENT_HANDLE)
+    try:
+        return tpm.seal(parent, data)
+    finally:
+        tpm.flush(parent)
+
+
+def unseal_data(tpm: Tpm, sealed: CreatedKey) -> bytes:
+    """What was sealed. Raises TpmFault: `tpm-not-provisioned`, or another TPM sealed it, or this one before a Clear."""
+    parent = _standing(tpm, PARENT_HANDLE)
+    try:
+        key = tpm.load(parent, sealed)
+    finally:
+        tpm.flush(parent)
+    try:
+        return tpm.unseal(key)
+    finally:
+        tpm.flush(key)
+
+
 def attestation_key(tpm: Tpm) -> KeyHandle:
     """The LAK. Raises TpmFault `tpm-not-provisioned`."""
     return _standing(tpm, LAK_HANDLE)
