@@ -37,7 +37,7 @@ from medvouch.crypto.keys import PublicKey, SoftwareSigner, load_spki, spki
 from medvouch.formats.manufacturing import MAX_ENTRIES, ManifestEntry
 from medvouch.formats.trust import ROLES, Role, TrustDocument
 from medvouch_sim.broker import Broker, BrokerSettings
-from medvouch_sim.fixtures import key_pem, private_key
+from medvouch_sim.fixtures import SECURITY_EPOCHS, key_pem, private_key
 from medvouch_sim.observer import Observer
 from medvouch_sim.publisher import Publisher
 from medvouch_sim.vendor import Maker, TpmVendor
@@ -69,6 +69,10 @@ def _pem(der: bytes) -> bytes:
     return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
 
 
+def _crl_pem(der: bytes) -> bytes:
+    return x509.load_der_x509_crl(der).public_bytes(Encoding.PEM)
+
+
 @dataclass(frozen=True)
 class Credential:
     """A TLS client's certificate and key, as files."""
@@ -90,9 +94,8 @@ class Site:
     started_at: int = field(default_factory=lambda: int(time.time()))
     manifest_entries: list[ManifestEntry] = field(default_factory=list)
     publisher: Publisher | None = None
-    floor: int = 0
-    """The security epoch that its gateways enrol at."""
-
+    floor: int = SECURITY_EPOCHS["1.0.0"]
+    """The security epoch that gateways enrol at: of the release they are built with."""
     voice: MqttTransport | None = None
     """The connection of the collector at work."""
 
@@ -211,6 +214,7 @@ class Site:
             service_roots=_pem(self.enrolment_ca.certificate),
             enrolment_roots=_pem(self.bootstrap_ca.certificate),
             observers=(OBSERVER, WATCHER),
+            service_revocations=_crl_pem(self.enrolment_ca.revocation_list({}, self.started_at - 3600)),
         )
 
     @asynccontextmanager
@@ -257,7 +261,10 @@ class Site:
             policy=RELEASE_POLICY,
         )
         registry = Registry(store)
-        return Collector(judge, self._authority(registry), store, transport, SystemClock(), self.entropy)
+        return Collector(judge, self._authority(registry), store, transport, SystemClock(), self.entropy, self._enforce)
+
+    async def _enforce(self, revocations: bytes) -> None:
+        self.broker.revoke(_crl_pem(revocations))
 
     def verified_references(self) -> tuple[VerifiedReference, ...]:
         """The reference values, checked under the role `release` of the trust document."""
@@ -278,7 +285,7 @@ class Site:
             _signer("enrolment"),
             self.enrolment_ca,
             believed,
-            EnrolmentTerms(OWNER, self.floor),
+            EnrolmentTerms(OWNER, floor=self.floor),
             entropy=self.entropy,
             enrolled=registry.enrolled,
             floor_of=registry.floor,

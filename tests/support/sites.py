@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +33,8 @@ def signer(role: str) -> SoftwareSigner:
 
 
 @functools.cache
-def reference() -> bytes:
-    return sign_reference(predict(MODEL, "1.0.0"), *release_signers())
+def reference(release: str = "1.0.0") -> bytes:
+    return sign_reference(predict(MODEL, release), *release_signers())
 
 
 async def eventually(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -149,9 +149,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(directory: Path, *, listed: bool = True) -> AsyncIterator[Scene]:
-    """`listed`: whether the gateway stands on the manufacturing manifest."""
-    site = Site(directory / "site", [reference()])
+async def scene(
+    directory: Path, *, listed: bool = True, releases: Sequence[str] = ("1.0.0",), floor: int = 1
+) -> AsyncIterator[Scene]:
+    """`listed`: whether the gateway stands on the manufacturing manifest; `releases` are those in use."""
+    site = Site(directory / "site", [reference(release) for release in releases], floor=floor)
     gateway = Gateway("gw1", site, directory / "gw1")
     if listed:
         site.manifest_entries.append(gateway.entry)

@@ -41,7 +41,7 @@ class Expectation:
     `nonce` None: an offline verifier that issued no challenge, so freshness is not judged. `attestation_key` and
     `client_key_thumbprint` None: no enrolment record at hand, the certificates alone say whose keys these are.
     `last_clock`: of the last evidence accepted from this device. `ledger` None: nothing is known of its ledger, and
-    nothing is said of it.
+    nothing is said of it. `floor` is the security epoch below which it may run no release.
     """
 
     appraiser: str
@@ -51,6 +51,7 @@ class Expectation:
     client_key_thumbprint: bytes | None = None
     last_clock: BootClock | None = None
     ledger: LedgerExpectation | None = None
+    floor: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def appraise(
     14. The ledger continues the one known, and the TPM confirms its last checkpoint.
     15. Only verified events are interpreted: Secure Boot as the policy demands.
     16. The boot chain is that of a reference.
+    17. That release's security epoch is not closed for the device.
     """
     record = evidence.quote
     device, attestation_key = _attestation_key(record, expected, anchors, judged_at)  # 1, 2
@@ -126,6 +128,9 @@ def appraise(
     if policy.require_secure_boot and boot.secure_boot is not SecureBoot.ON:
         raise Refusal(refusals.SECURE_BOOT_OFF, f"by verified events it is {boot.secure_boot.value}", place="PCR 7")
     reference = match(replayed.events, anchors.references)  # 16
+    if reference.security_epoch < expected.floor:  # 17
+        detail = f"release {reference.release} is of epoch {reference.security_epoch}, the floor is {expected.floor}"
+        raise Refusal(refusals.RELEASE_BELOW_FLOOR, detail)
     return Appraisal(
         device=device,
         claims=claims,

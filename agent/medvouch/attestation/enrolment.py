@@ -38,6 +38,7 @@ from medvouch.formats.enrolment import (
 )
 from medvouch.formats.manufacturing import ManifestEntry
 from medvouch.formats.record import Record
+from medvouch.formats.sanitisation import Released
 from medvouch.formats.tpm import Attest, CertifyInfo, NvInfo, SignedAttest
 from medvouch.formats.tpm_public import Public
 from medvouch.ports import Entropy
@@ -94,7 +95,7 @@ class Enrolled:
 
     `ek_hash` is SHA-256 of the EK's SPKI, `lak_spki` DER, `*_public` TPMT_PUBLIC, `tpm_model` and `quirks` from its
     certificates, `nv_names` the indexes' Names, `escrow` the TPM's authorisations sealed to the accountable owner. At
-    the security epoch `floor` the floor's counter stood at `floor_base`.
+    the security epoch `floor` the floor's counter stood at `floor_base`. `certificates` are those issued, DER.
     """
 
     answer: bytes
@@ -115,6 +116,7 @@ class Enrolled:
     floor_base: int
     accountable_owner: str
     escrow: bytes
+    certificates: tuple[bytes, ...]
 
 
 class EnrolmentAuthority:
@@ -218,11 +220,20 @@ class EnrolmentAuthority:
             floor_base=answer.floor_base,
             accountable_owner=answer.accountable_owner,
             escrow=proof.escrow,
+            certificates=(answer.lak_certificate, answer.ldevid_certificate, answer.client_certificate),
         )
 
     def refuse(self, message: bytes, error: MedvouchError) -> bytes:
         """The signed refusal of a request or proof."""
         return self._signed(Refused(message_digest(message), error.code, error.detail[:1024]))
+
+    def release(self, sanitised: bytes) -> bytes:
+        """The signed word that a device's last message was taken, so that it need not repeat it."""
+        return self._signed(Released(message_digest(sanitised)))
+
+    def revocation_list(self, revoked: Mapping[int, int], now: int) -> bytes:
+        """The certificates revoked, serial number to time (s since 1970), as a DER list."""
+        return self._issuer.revocation_list(revoked, now)
 
     def _signed(self, record: Record) -> bytes:
         return cose.sign1(record.encode(), self._signer, content_type=CONTENT_TYPE)

@@ -321,6 +321,11 @@ REFERENCE_UNTRUSTED = RefusalKind(
     "Fewer release keys signed the reference values than the role needs.",
     "get the release's reference values from its publisher",
 )
+RELEASE_BELOW_FLOOR = RefusalKind(
+    "release-below-floor",
+    "The device runs a release of a security epoch that was closed for it, because of what is known of that release.",
+    "find out how the old release came to boot; have the device updated",
+)
 REFERENCE_MISSING = RefusalKind(
     "reference-missing",
     "There is nothing to hold the boot against.",

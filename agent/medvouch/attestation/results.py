@@ -22,6 +22,7 @@ AFFIRMING_VECTOR = TrustVector(instance_identity=2, configuration=2, executables
 """AR4SI: recognised and not compromised instance, approved configuration, approved boot, genuine hardware."""
 
 _EXECUTABLES_UNRECOGNISED = TrustVector(instance_identity=2, executables=33, hardware=2)
+_EXECUTABLES_CONTRAINDICATED = TrustVector(instance_identity=2, executables=96, hardware=2)
 _CONFIGURATION_UNSUPPORTED = TrustVector(instance_identity=2, configuration=96, hardware=2)
 _CRYPTOGRAPHY_FAILED = TrustVector(instance_identity=99)
 _INSTANCE_UNKNOWN = TrustVector(instance_identity=97)
@@ -41,6 +42,7 @@ _VECTORS = {
     refusals.BOOT_AGGREGATE_MISMATCH.code: _EXECUTABLES_UNRECOGNISED,
     refusals.EVENT_UNEXPECTED.code: _EXECUTABLES_UNRECOGNISED,
     refusals.EVENT_MISSING.code: _EXECUTABLES_UNRECOGNISED,
+    refusals.RELEASE_BELOW_FLOOR.code: _EXECUTABLES_CONTRAINDICATED,
     refusals.REFERENCE_MISSING.code: _VERIFIER_LACKS,
 }
 """AR4SI claims of a refusal; what is not named here broke the cryptographic chain (99)."""

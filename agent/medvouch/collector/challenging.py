@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from medvouch import __version__
 from medvouch.attestation.appraisal import Anchors, Appraisal, Expectation, appraise
@@ -12,20 +13,20 @@ from medvouch.attestation.evidence import UnverifiedEvidence, evidence_digest
 from medvouch.attestation.ledger_heads import LedgerExpectation
 from medvouch.attestation.policy import Policy
 from medvouch.attestation.results import Occasion, affirm, contraindicate, sign_result
+from medvouch.collector.commanding import Commander
 from medvouch.collector.presence import Presence
 from medvouch.collector.registry import EnrolledDevice, Registry
 from medvouch.collector.reporting import CollectorEvents
 from medvouch.crypto.keys import Signer, load_spki
-from medvouch.errors import MedvouchError, NetworkFault, UsageFault
+from medvouch.errors import MedvouchError, NetworkFault, Refusal, UsageFault
 from medvouch.formats.ear import Ear
+from medvouch.lifecycle.refusals import DEVICE_DECOMMISSIONED
 from medvouch.messages import payloads, topics
-from medvouch.messages.commands import issue_command
 from medvouch.ports import Clock, Entropy, Transport
 
 log = logging.getLogger(__name__)
 
 NONCE_BYTES = 32
-COMMAND_LIFE_MS = 60_000
 DEVELOPER = "medvouch"
 
 
@@ -73,6 +74,7 @@ class Challenger:
         events: CollectorEvents,
         clock: Clock,
         entropy: Entropy,
+        revocations: Callable[[], bytes],
     ) -> None:
         self._judge = judge
         self._registry = registry
@@ -80,45 +82,49 @@ class Challenger:
         self._events = events
         self._clock = clock
         self._entropy = entropy
+        self._revocations = revocations
         self._asked: dict[str, _Asked] = {}
         self.presence = Presence()
+        self.commander = Commander(judge.commander, transport, clock, entropy, self.presence)
+        self.listeners: list[Callable[[Outcome], None]] = []
+        """Whoever wants to know of verdicts that were sent home."""
 
     async def command(self, device: str, name: str, args: dict[str, object]) -> str:
         """Sign and send one command; its id."""
-        identifier = self._new_id()
-        await self._send(device, name, identifier, args)
+        identifier = self.commander.new_id()
+        await self.commander.send(device, name, identifier, args)
         return identifier
 
-    def _new_id(self) -> str:
-        return self._entropy.bytes(8).hex()
-
-    async def _send(self, device: str, name: str, identifier: str, args: dict[str, object]) -> None:
-        now = self._clock.now().ms
-        data = issue_command(
-            self._judge.commander, name, identifier, device, args, issued_at=now, expires_at=now + COMMAND_LIFE_MS
-        )
-        await self._transport.publish(topics.command(device, name, identifier), data)
+    def enrolled(self, device: str) -> EnrolledDevice:
+        """The live enrolment of a device. Raises UsageFault `device-unknown`, Refusal `device-decommissioned`."""
+        record = self._registry.find(device)
+        if record is None and self._registry.ended(device) is not None:
+            raise Refusal(DEVICE_DECOMMISSIONED, f"{device} proved that it was sanitised")
+        if record is None:
+            raise UsageFault("device-unknown", f"{device} is not enrolled here", remedy="enrol it first")
+        return record
 
     async def challenge(self, device: str, timeout_s: float = 30.0) -> Outcome:
         """Challenge a device as soon as it is there; NetworkFault `no-evidence` where nothing comes back in time.
 
-        Raises UsageFault `device-unknown`, or `challenge-under-way` where the last one has not ended yet; NetworkFault
-        `challenge-refused` with the device's own reason.
+        Raises UsageFault `device-unknown`, or `challenge-under-way` where the last one has not ended yet; Refusal
+        `device-decommissioned`; NetworkFault `challenge-refused` with the device's own reason.
         """
-        record = self._registry.find(device)
-        if record is None:
-            raise UsageFault("device-unknown", f"{device} is not enrolled here", remedy="enrol it first")
+        record = self.enrolled(device)
         if device in self._asked:
             detail = f"the last challenge of {device} has not ended yet"
             raise UsageFault("challenge-under-way", detail, remedy="wait for its verdict")
         nonce = self._entropy.bytes(NONCE_BYTES)
-        asked = self._asked[device] = _Asked(nonce, self._new_id(), asyncio.get_running_loop().create_future())
+        asked = self._asked[device] = _Asked(nonce, self.commander.new_id(), asyncio.get_running_loop().create_future())
         try:
             data = await self._evidence(record, asked, timeout_s)
-            outcome = await asyncio.to_thread(self._judge_evidence, record, nonce, data)
+            expected, anchors = self._expected(record, nonce), self._anchors()
+            outcome = await asyncio.to_thread(self._judge_evidence, expected, anchors, record.device, nonce, data)
             await self._announce(outcome)
         finally:
             del self._asked[device]  # not before: the next one is held against the clock that this one leaves
+        for listener in self.listeners:
+            listener(outcome)
         return outcome
 
     async def _evidence(self, record: EnrolledDevice, asked: _Asked, timeout_s: float) -> bytes:
@@ -131,7 +137,7 @@ class Challenger:
                     "appraiser": self._judge.name,
                     "ledger": record.ledger_size,
                 }
-                await self._send(device, "attest", asked.command, args)
+                await self.commander.send(device, "attest", asked.command, args)
                 return await asked.arrival
         except TimeoutError:
             detail = f"{device} sent no evidence within {timeout_s:.0f} s"
@@ -159,27 +165,36 @@ class Challenger:
             remedy = "mend what the device says; its state/health has more"
             asked.arrival.set_exception(NetworkFault("challenge-refused", detail, remedy=remedy))
 
-    def _judge_evidence(self, record: EnrolledDevice, nonce: bytes, data: bytes) -> Outcome:
-        judge = self._judge
-        expected = Expectation(
-            appraiser=judge.name,
+    def _anchors(self) -> Anchors:
+        anchors = self._judge.anchors
+        return replace(anchors, revocations=[*anchors.revocations, self._revocations()])
+
+    def _expected(self, record: EnrolledDevice, nonce: bytes) -> Expectation:
+        return Expectation(
+            appraiser=self._judge.name,
             device=record.device,
             nonce=nonce,
             attestation_key=load_spki(record.attestation_key),
             client_key_thumbprint=record.client_key_thumbprint,
             last_clock=record.last_clock,
             ledger=LedgerExpectation(record.nv_names, record.last_head),
+            floor=self._registry.floor(record.ek_hash),
         )
+
+    def _judge_evidence(
+        self, expected: Expectation, anchors: Anchors, device: str, nonce: bytes, data: bytes
+    ) -> Outcome:
+        judge = self._judge
         now = self._clock.now().ms // 1000
-        occasion = Occasion(record.device, nonce, evidence_digest(data), now, DEVELOPER, __version__, judge.policy.id)
+        occasion = Occasion(device, nonce, evidence_digest(data), now, DEVELOPER, __version__, judge.policy.id)
         appraisal, refused = None, None
         try:
-            appraisal = appraise(UnverifiedEvidence.parse(data), expected, judge.anchors, judge.policy, now)
+            appraisal = appraise(UnverifiedEvidence.parse(data), expected, anchors, judge.policy, now)
             ear = affirm(occasion, appraisal)
         except MedvouchError as error:
             refused = error
             ear = contraindicate(occasion, error)
-        return Outcome(record.device, nonce, data, ear, sign_result(ear, judge.signer), appraisal, refused)
+        return Outcome(device, nonce, data, ear, sign_result(ear, judge.signer), appraisal, refused)
 
     async def _announce(self, outcome: Outcome) -> None:
         if outcome.appraisal is not None:

@@ -12,8 +12,9 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from medvouch.attestation.enrolment import Enrolled, EnrolmentAuthority, PendingEnrolment
-from medvouch.collector.registry import EnrolledDevice, GivenAnswer, Registry
+from medvouch.collector.registry import MAX_SERIAL_BYTES, EnrolledDevice, GivenAnswer, Registry
 from medvouch.collector.reporting import CollectorEvents
+from medvouch.crypto.certificates import load
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
 from medvouch.formats.enrolment import MAX_MESSAGE_BYTES, message_digest
 from medvouch.messages import topics
@@ -141,4 +142,9 @@ def _record(enrolled: Enrolled) -> EnrolledDevice:
         floor_base=enrolled.floor_base,
         iak_public=enrolled.iak_public,
         ldevid_public=enrolled.ldevid_public,
+        certificates=tuple(_serial(certificate) for certificate in enrolled.certificates),
     )
+
+
+def _serial(certificate: bytes) -> bytes:
+    return load(certificate).parsed.serial_number.to_bytes(MAX_SERIAL_BYTES, "big")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
 from medvouch.attestation.appraisal import BootClock
+from medvouch.crypto.floor import epoch
 from medvouch.crypto.merkle import EMPTY_ROOT
 from medvouch.errors import InputError, StorageFault
 from medvouch.formats.claims import LedgerHead
@@ -17,14 +18,25 @@ from medvouch.formats.enrolment import (
     Escrow,
     Floor,
     FloorBase,
+    Nonce,
     NvNames,
     Owner,
     Spki,
     TpmPublic,
 )
+from medvouch.formats.ledger import MAX_ATTACHMENT_BYTES
 from medvouch.formats.manufacturing import EkHash, Serial
-from medvouch.formats.record import Octets, Record, Uint
+from medvouch.formats.record import Many, Nested, Octets, Record, Uint
+from medvouch.formats.sanitisation import MAX_SANITISED_BYTES
 from medvouch.ports import Store
+
+MAX_SERIAL_BYTES = 20
+"""Of a certificate's serial number (RFC 5280, 4.1.2.2)."""
+MAX_CERTIFICATES = 64
+"""Of one device."""
+MAX_REVOKED = 100_000
+"""Certificates on the list: about the 4 MiB that `crypto.revocation` reads."""
+REVOKED_KEY = "revoked"
 
 T = TypeVar("T")
 
@@ -37,7 +49,8 @@ class EnrolledDevice(Record):
     `ek_hash` SHA-256 of the EK's SubjectPublicKeyInfo; `escrow` holds the TPM's hierarchy authorisations, sealed to the
     accountable owner. `nv_names` are the NV indexes' Names; the device enrolled at the security epoch `floor`, while
     its floor counter stood at `floor_base`; `iak_public` and `ldevid_public` are TPMT_PUBLIC. Counts and ledger
-    head are those of the last evidence accepted, all zero before the first.
+    head are those of the last evidence accepted, all zero before the first. `certificates` are the serial numbers of
+    those issued to it; `floor_counter` is where the device last said that its floor counter stands, or zero.
     """
 
     FORMAT = "registry"
@@ -54,6 +67,8 @@ class EnrolledDevice(Record):
     floor_base: FloorBase
     iak_public: TpmPublic
     ldevid_public: TpmPublic
+    certificates: Annotated[tuple[bytes, ...], Many(Octets(MAX_SERIAL_BYTES), MAX_CERTIFICATES)]
+    floor_counter: Annotated[int, Uint()] = 0
     reset_count: Annotated[int, Uint()] = 0
     restart_count: Annotated[int, Uint()] = 0
     clock_ms: Annotated[int, Uint()] = 0
@@ -69,6 +84,16 @@ class EnrolledDevice(Record):
         return LedgerHead(self.ledger_size, self.ledger_root, self.ledger_counter)
 
     @property
+    def present_counter(self) -> int:
+        """Where its floor counter stands, as far as is known."""
+        return max(self.floor_base, self.floor_counter)
+
+    @property
+    def raised_epoch(self) -> int:
+        """The security epoch that its TPM holds, likewise."""
+        return epoch(self.floor, self.floor_base, self.present_counter)
+
+    @property
     def last_clock(self) -> BootClock:
         """How far the TPM had come."""
         return BootClock(self.reset_count, self.restart_count, self.clock_ms)
@@ -82,6 +107,49 @@ class GivenAnswer(Record):
 
     proof: Digest
     answer: Annotated[bytes, Octets(MAX_ANSWER_BYTES)]
+
+
+@dataclass(frozen=True)
+class Sanitising(Record):
+    """A device that was asked to sanitise itself: the nonce, and the verdict (EAR) on its ledger as it ends."""
+
+    FORMAT = "registry"
+
+    nonce: Nonce
+    receipt: Annotated[bytes, Octets(MAX_ATTACHMENT_BYTES)]
+
+
+@dataclass(frozen=True)
+class Ended(Record):
+    """An enrolment that ended: as it was, the verdict on its ledger, and the proof of sanitisation with its nonce.
+
+    `time_ms` since 1970 is when the proof was taken; the device's certificates are revoked from then on.
+    """
+
+    FORMAT = "registry"
+
+    record: Annotated[EnrolledDevice, Nested(EnrolledDevice)]
+    receipt: Annotated[bytes, Octets(MAX_ATTACHMENT_BYTES)]
+    sanitisation: Annotated[bytes, Octets(MAX_SANITISED_BYTES)]
+    nonce: Nonce
+    time_ms: Annotated[int, Uint()]
+
+
+@dataclass(frozen=True)
+class _Revoked(Record):
+    """A certificate's serial number, and since when (s since 1970) it is revoked."""
+
+    FORMAT = "registry"
+
+    serial: Annotated[bytes, Octets(MAX_SERIAL_BYTES)]
+    time: Annotated[int, Uint()]
+
+
+@dataclass(frozen=True)
+class _AllRevoked(Record):
+    FORMAT = "registry"
+
+    certificates: Annotated[tuple[_Revoked, ...], Many(Nested(_Revoked), MAX_REVOKED)]
 
 
 @dataclass(frozen=True)
@@ -116,22 +184,60 @@ class Registry:
         known = self._read(f"floor/{ek_hash.hex()}", _KnownFloor.parse)
         return 0 if known is None else known.epoch
 
-    def raise_floor(self, ek_hash: bytes, epoch: int) -> None:
+    def raise_floor(self, ek_hash: bytes, reached: int) -> None:
         """Remember a device's security epoch; the one that is known is never lowered."""
-        if epoch > self.floor(ek_hash):
-            self._store.put({f"floor/{ek_hash.hex()}": _KnownFloor(epoch).encode()})
+        if reached > self.floor(ek_hash):
+            self._store.put({f"floor/{ek_hash.hex()}": _KnownFloor(reached).encode()})
 
     def add(self, record: EnrolledDevice, name: str, given: GivenAnswer) -> None:
         """Keep a new enrolment, and what was answered to the bootstrap name that asked for it."""
-        epoch = max(record.floor, self.floor(record.ek_hash))
+        known = max(record.floor, self.floor(record.ek_hash))
         self._store.put(
             {
-                f"floor/{record.ek_hash.hex()}": _KnownFloor(epoch).encode(),
+                f"floor/{record.ek_hash.hex()}": _KnownFloor(known).encode(),
                 f"device/{record.device}": record.encode(),
                 f"ek/{record.ek_hash.hex()}": record.device.encode(),
                 f"answer/{name}": given.encode(),
             }
         )
+
+    def risen(self, device: str, counter: int) -> None:
+        """Remember where a device says that its floor counter stands."""
+        record = self.find(device)
+        if record is not None:
+            self._store.put({f"device/{device}": replace(record, floor_counter=counter).encode()})
+
+    def sanitising(self, device: str, pending: Sanitising) -> None:
+        """Remember what a proof of sanitisation is to be judged by."""
+        self._store.put({f"sanitising/{device}": pending.encode()})
+
+    def asked_to_sanitise(self, device: str) -> Sanitising | None:
+        """By what it is to be judged, where the device was asked for one."""
+        return self._read(f"sanitising/{device}", Sanitising.parse)
+
+    def ended(self, device: str) -> Ended | None:
+        """The last enrolment of a device that ended, or None."""
+        return self._read(f"ended/{device}", Ended.parse)
+
+    def decommissioned(self, ended: Ended) -> None:
+        """End an enrolment: its certificates are revoked, its EK may be enrolled anew; its floor stays known."""
+        record, since = ended.record, ended.time_ms // 1000
+        revoked = self.revoked() | {int.from_bytes(serial, "big"): since for serial in record.certificates}
+        rows = tuple(_Revoked(serial.to_bytes(MAX_SERIAL_BYTES, "big"), at) for serial, at in revoked.items())
+        self._store.put(
+            {
+                f"ended/{record.device}": ended.encode(),
+                f"device/{record.device}": None,
+                f"ek/{record.ek_hash.hex()}": None,
+                f"sanitising/{record.device}": None,
+                REVOKED_KEY: _AllRevoked(rows).encode(),
+            }
+        )
+
+    def revoked(self) -> dict[int, int]:
+        """The certificates revoked: serial number to time (s since 1970)."""
+        known = self._read(REVOKED_KEY, _AllRevoked.parse)
+        return {int.from_bytes(row.serial, "big"): row.time for row in known.certificates} if known else {}
 
     def accepted(self, device: str, clock: BootClock, head: LedgerHead | None) -> None:
         """Remember how far the device's TPM and its ledger had come in the last evidence accepted."""

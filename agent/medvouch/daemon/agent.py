@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from medvouch.attestation.attester import AttestationKeys, Attester, Description, LedgerSource, boot_name
@@ -12,12 +12,14 @@ from medvouch.attestation.enrollee import Enrollee
 from medvouch.attestation.provisioning import load_ldevid
 from medvouch.attestation.tpm_signer import TpmSigner
 from medvouch.crypto.keys import key_thumbprint
-from medvouch.daemon import refusals
+from medvouch.daemon import data_key, refusals
 from medvouch.daemon.attesting import AttestingService, Verdicts
 from medvouch.daemon.commanding import CommandDesk
+from medvouch.daemon.decommissioning import Decommissioning
+from medvouch.daemon.departing import Departure
 from medvouch.daemon.enrolling import enrol
 from medvouch.daemon.exporting import export
-from medvouch.daemon.floor import security_epoch
+from medvouch.daemon.floor import Authority, FloorKeeper, security_epoch
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
@@ -62,13 +64,16 @@ class Agent:
         self.updating: Updating | None = None
 
     async def run(self) -> None:
-        """Enrol if need be, then serve until cancelled."""
+        """Enrol if need be, then serve until cancelled, or until the device is decommissioned."""
+        around = self._around
+        departure = Departure(around, self._worker, self.standing, self._store, self._trusted.enrolment, self.health)
+        if await departure.resumed():
+            return
         identity = self.standing.identity or await self._enrol()
         await self._check_ownership()
         keys = await self._worker.run(lambda: AttestationKeys.load(self._around.tpm, identity))
         pen = await self._worker.run(lambda: self._pen(identity, keys.ldevid))
         device = identity.device_id
-        around = self._around
         self.reporter = reporter = Reporter(self._store, around.clock, device, pen.boot)
         transport = around.links.service(device, reporter.will())
         anchor = Anchor(around.tpm, keys.lak, INDEXES, identity.nv_auths)
@@ -95,17 +100,39 @@ class Agent:
             self._store,
             recorder,
             self.updating,
+            lambda: self._worker.run(lambda: data_key.make(around.tpm, around.entropy)),
+        )
+        fields = self.service.identity_fields
+        authority = Authority(self._trusted.appraiser, around.clock)
+        floor = FloorKeeper(around.tpm, self._worker, identity, authority, self.standing, recorder, reporter, fields)
+        ending = Decommissioning(
+            around.tpm,
+            self._worker,
+            identity,
+            self.standing,
+            recorder,
+            reporter,
+            self._store,
+            around.clock,
+            fields,
         )
         handlers = {
             "attest": self.service.attest,
             "commission": self.service.commission,
             "update": self.service.update,
+            "floor": floor.raise_floor,
+            "freeze": ending.freeze,
+            "sanitise": ending.sanitise,
         }
-        desk = CommandDesk(self._trusted.commander, handlers, device, reporter, self._store, around.clock)
+        desk = CommandDesk(
+            self._trusted.commander, handlers, device, reporter, self._store, around.clock, self.standing
+        )
         try:
-            await self.service.run(desk)
+            await _until(ending.sanitised, self.service.run(desk))
         finally:
             await transport.close()
+        self.attesting = None
+        await departure.deliver()
 
     async def control(self, call: str, args: Mapping[str, Any], uid: int) -> Mapping[str, Any]:
         """A call by a user: `status`, `ledger`, `update`, or `attest` with `nonce` (hex) and `appraiser`.
@@ -251,6 +278,19 @@ class Agent:
         return Attester(
             around.tpm, around.logs, around.clock, keys, description, ledger=ledger, update_state=update_state
         )
+
+
+async def _until(ended: asyncio.Event, serving: Coroutine[None, None, None]) -> None:
+    """Serve until `ended`, then let the service take its leave; what it raises is raised here."""
+    service, waiting = asyncio.create_task(serving), asyncio.create_task(ended.wait())
+    try:
+        await asyncio.wait([service, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        service.cancel()
+        waiting.cancel()
+        await asyncio.wait([service, waiting])
+    if not service.cancelled():
+        service.result()
 
 
 def _challenge(args: Mapping[str, Any]) -> tuple[bytes, str]:

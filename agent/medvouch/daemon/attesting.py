@@ -15,10 +15,10 @@ from medvouch.crypto.keys import PublicKey
 from medvouch.daemon.health import Health
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
-from medvouch.daemon.standing import Standing
+from medvouch.daemon.standing import RECEIPT_KEY, Standing
 from medvouch.daemon.worker import Worker
 from medvouch.errors import MedvouchError
-from medvouch.formats.ear import Ear
+from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.eat import LedgerHead
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.messages.payloads import Fields
@@ -121,7 +121,7 @@ class AttestingService:
             await listener(verified.ear)
 
     async def _keep(self, verified: VerifiedEar) -> None:
-        """Record a verdict, and tell of it as event and as retained state."""
+        """Record a verdict, and tell of it as event and as retained state; where the ledger has ended, as receipt."""
         fields = summary(verified.ear)
         messages = [
             self._reporter.event_message("attestation", fields),
@@ -133,7 +133,12 @@ class AttestingService:
             attachments={"ear": verified.data},
             named={"evidence": verified.ear.evidence_digest},
         )
-        await self._recorder.record(self._standing.judged(verified), around, messages)
+        change = self._standing.judged(verified)
+        if self._standing.closed:
+            receipt = {RECEIPT_KEY: verified.data} if verified.ear.status is Tier.AFFIRMING else {}
+            await self._recorder.keep({**change.values, **receipt}, messages)
+        else:
+            await self._recorder.record(change, around, messages)
 
 
 def summary(ear: Ear) -> Fields:

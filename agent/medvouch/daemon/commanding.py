@@ -7,13 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from medvouch.daemon import refusals
 from medvouch.daemon.reporting import Reporter
+from medvouch.daemon.standing import Standing
 from medvouch.errors import MedvouchError, Refusal
+from medvouch.lifecycle.life import Life
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.messages.commands import VerifiedCommand, verify_command
 from medvouch.messages.payloads import Fields
 from medvouch.ports import Clock, Store
 
 log = logging.getLogger(__name__)
+
+WHEN_FROZEN = ("attest", "sanitise")
+"""What a device still does that is about to be decommissioned."""
 
 Handler = Callable[[VerifiedCommand], Awaitable[Fields]]
 
@@ -29,6 +34,7 @@ class CommandDesk:
         reporter: Reporter,
         store: Store,
         clock: Clock,
+        standing: Standing,
     ) -> None:
         self._commander = commander
         self._handlers = handlers
@@ -36,6 +42,7 @@ class CommandDesk:
         self._reporter = reporter
         self._store = store
         self._clock = clock
+        self._standing = standing
 
     async def take(self, name: str, identifier: str, data: bytes) -> None:
         """Run what arrived on `cmd/{name}/{identifier}`; a refusal becomes event and answer, never an exception."""
@@ -57,6 +64,8 @@ class CommandDesk:
             raise Refusal(refusals.COMMAND_MISADDRESSED, f"it is {command.name}/{command.id}")
         if name not in self._handlers:
             raise Refusal(refusals.COMMAND_UNKNOWN, f"there is no command {name!r}")
+        if self._standing.life is Life.FROZEN and name not in WHEN_FROZEN:
+            raise Refusal(refusals.DEVICE_FROZEN, f"no {name!r} any more")
         if not self._store.first_time("command", identifier):
             raise Refusal(refusals.COMMAND_REPLAYED, f"{identifier} was taken before")
         return command

@@ -12,11 +12,12 @@ from medvouch.attestation.provisioning import LEDGER_COUNTER, LEDGER_HEAD
 from medvouch.crypto import merkle
 from medvouch.crypto.checkpoints import COUNTER, HEAD
 from medvouch.crypto.keys import Signer
+from medvouch.daemon import refusals
 from medvouch.daemon.health import Health
 from medvouch.daemon.reporting import Reporter
-from medvouch.daemon.standing import Change
+from medvouch.daemon.standing import Change, Standing
 from medvouch.daemon.worker import Worker
-from medvouch.errors import InputError, MedvouchError, StorageFault
+from medvouch.errors import InputError, MedvouchError, Refusal, StorageFault
 from medvouch.formats.claims import LedgerHead
 from medvouch.formats.ledger import Attachments, CertifiedCheckpoint, LedgerRecord, Statement
 from medvouch.ledger.anchoring import Anchor, Intent
@@ -93,9 +94,12 @@ class Recorder:
     ) -> None:
         """Make a change durable: its values, its entry and its messages in one transaction; then a checkpoint.
 
-        Raises TpmFault, StorageFault: nothing of it has happened. A checkpoint that fails is a problem in `health`.
+        Raises TpmFault, StorageFault, Refusal `device-frozen`: nothing of it has happened. A checkpoint that fails is
+        a problem in `health`.
         """
         async with self._lock:
+            if Standing(self._store).closed:
+                raise Refusal(refusals.DEVICE_FROZEN, f"no {change.transition.machine} is recorded any more")
             index = self._size
             row = await self._worker.run(lambda: self._pen.entry(index, change, around))
             self._store.commit(Commit(change.values, row, messages=messages))
@@ -104,6 +108,11 @@ class Recorder:
             await self._reporter.wake()
         if checkpoint:
             await self.checkpoint()
+
+    async def keep(self, values: Mapping[str, bytes | None], messages: Sequence[Message]) -> None:
+        """Make values and messages durable without an entry: of a device whose ledger has ended."""
+        self._store.commit(Commit(values, messages=messages))
+        await self._reporter.wake()
 
     async def checkpoint(self) -> None:
         """Tell the TPM of the ledger as it is. What goes wrong is a problem in `health`, and an event."""

@@ -39,6 +39,26 @@ UPDATES_OFF = RefusalKind(
     "This device does not install updates by itself.",
     "set `repository` in `[update]` of its configuration, or update it by the means its maker provides",
 )
+FLOOR_APPROVAL_SPENT = RefusalKind(
+    "floor-approval-spent",
+    "An approval is for another value of the floor's counter than it has: it was used before, or comes too early.",
+    "ask the floor authority for an approval of this device's present counter; find out who replays this one",
+)
+DEVICE_FROZEN = RefusalKind(
+    "device-frozen",
+    "The device is about to be decommissioned: it answers challenges, and changes no more.",
+    "finish the decommissioning",
+)
+DEVICE_NOT_FROZEN = RefusalKind(
+    "device-not-frozen",
+    "A device is sanitised only after it was frozen.",
+    "freeze the device, challenge it, then sanitise it",
+)
+RECEIPT_MISSING = RefusalKind(
+    "receipt-missing",
+    "No appraiser has confirmed the ledger as it ends, so sanitising would destroy what nobody has vouched for.",
+    "challenge the frozen device, and sanitise it once the affirming verdict has come home",
+)
 NOT_ENROLLED = RefusalKind(
     "not-enrolled",
     "The device has no identity in service yet.",

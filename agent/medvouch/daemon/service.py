@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from medvouch import __version__
 from medvouch.daemon.attesting import AttestingService, summary
 from medvouch.daemon.commanding import CommandDesk
+from medvouch.daemon.data_key import DATA_KEY
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
 from medvouch.daemon.recording import Circumstances, Recorder
@@ -49,6 +51,7 @@ class Service:
         store: WatchedStore,
         recorder: Recorder,
         updating: Updating | None,
+        new_data_key: Callable[[], Awaitable[bytes]],
     ) -> None:
         self._device = device
         self._hardware = hardware
@@ -60,6 +63,7 @@ class Service:
         self._store = store
         self._recorder = recorder
         self._updating = updating
+        self._new_data_key = new_data_key
 
     @property
     def connected(self) -> bool:
@@ -119,6 +123,7 @@ class Service:
         return {
             "life": self._standing.life.value,
             "owner": self._standing.owner,
+            "security_epoch": self._standing.security_epoch,
             "model": self._hardware.model,
             "serial": self._hardware.serial,
             "hw_version": self._hardware.hw_version,
@@ -168,7 +173,7 @@ class Service:
         owner = command.args.get("owner")
         if not isinstance(owner, str) or not 0 < len(owner) <= MAX_OWNER_LENGTH:
             raise Refusal(COMMAND_MALFORMED, f"commission needs an owner of 1 to {MAX_OWNER_LENGTH} characters")
-        change = self._standing.commissioned(owner)
+        change = self._standing.commissioned(owner).with_values({DATA_KEY: await self._new_data_key()})
         after = {**self.identity_fields(), "life": change.transition.after, "owner": owner}
         messages = [
             self._reporter.event_message("commissioned", {"owner": owner}),

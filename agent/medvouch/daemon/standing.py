@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from medvouch.attestation.results import VerifiedEar
 from medvouch.errors import InputError, StorageFault
+from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Ear
 from medvouch.formats.identity import DeviceIdentity
 from medvouch.formats.ledger import Transition
@@ -20,6 +21,8 @@ LIFE_KEY = "life"
 OWNER_KEY = "owner"
 RESULT_KEY = "last-result"
 EAR_KEY = "last-ear"
+EPOCH_KEY = "security-epoch"
+RECEIPT_KEY = "receipt"
 UPDATE_KEY = "update"
 INSTALLED_KEY = "installed"
 TRUST_KEY = "trust-document"
@@ -86,6 +89,22 @@ class Standing:
         """What the update repository last testified to have passed (s since 1970)."""
         return self._read(TIME_KEY, int) or 0
 
+    @property
+    def security_epoch(self) -> int:
+        """The floor as it was last recorded; the TPM's word is what counts."""
+        identity = self.identity
+        return self._read(EPOCH_KEY, int) or (identity.floor if identity else 0)
+
+    @property
+    def receipt(self) -> Ear | None:
+        """The verdict on the ledger as it ended, of a device that is frozen."""
+        return self._read(RECEIPT_KEY, lambda data: Ear.parse(Sign1.parse(data).payload or b""))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the ledger has ended: the device is about to be decommissioned, or was."""
+        return self.life in (Life.FROZEN, Life.DECOMMISSIONED)
+
     def _read(self, key: str, parse: Callable[[bytes], T]) -> T | None:
         data = self._store.get(key)
         try:
@@ -107,6 +126,11 @@ class Standing:
     def commissioned(self, owner: str) -> Change:
         """An accountable owner; Refusal `transition-not-allowed` where one was named before."""
         return self.moved(Cause.COMMISSION).with_values({OWNER_KEY: owner.encode()})
+
+    def raised(self, epoch: int) -> Change:
+        """A higher security epoch."""
+        transition = Transition("floor", str(self.security_epoch), str(epoch), "approval")
+        return Change(transition, {EPOCH_KEY: str(epoch).encode()})
 
     def judged(self, verified: VerifiedEar) -> Change:
         """A verified result."""

@@ -14,6 +14,8 @@ from medvouch.formats.record import Flag, Octets, OneOf, Record, Uint
 CONTEXT = "medvouch/sanitised/1"
 TPM2_CLEAR = "TPM2_Clear"
 """The one method: new storage seeds, so nothing that was ever sealed or wrapped by the TPM opens again."""
+MAX_SANITISED_BYTES = 16 * 1024
+"""Of an encoded Sanitised: its certificate and two TPM structures."""
 MAX_CERTIFICATE_BYTES = 4096
 """Of an encoded SanitisationCertificate; the longest texts, four bytes a character, take less than half."""
 
@@ -50,6 +52,19 @@ class Sanitised(Record):
 
     certificate: Annotated[bytes, Octets(MAX_CERTIFICATE_BYTES)]
     quote: Certified
+
+
+@dataclass(frozen=True)
+class Released(Record):
+    """Enrolment authority: the device's last message, by its digest, was taken; it has nothing more to say.
+
+    The payload of a COSE_Sign1 as the messages of enrolment are.
+    """
+
+    FORMAT = "sanitisation"
+    KIND = "released"
+
+    about: Digest
 
 
 def qualifier(certificate: bytes, nonce: bytes) -> bytes:

@@ -9,6 +9,11 @@ TRANSITION_NOT_ALLOWED = RefusalKind(
     "The device's life does not lead from its present state along this cause.",
     "look at the state with `medvouch status`; a device is commissioned once, after its enrolment",
 )
+DEVICE_DECOMMISSIONED = RefusalKind(
+    "device-decommissioned",
+    "The device was decommissioned: its TPM was cleared, and its identity is no longer in service.",
+    "enrol it anew with an empty state directory, if it has a next owner",
+)
 
 TRUST_EXPIRED = RefusalKind(
     "trust-expired",

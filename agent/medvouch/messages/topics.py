@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from medvouch.errors import InputError
 
@@ -12,7 +12,8 @@ ROOT = "medvouch/v1"
 SESSION = "$session"
 """Where a Transport says what became of its own session."""
 
-EnrolmentStep = Literal["request", "challenge", "proof", "answer"]
+EnrolmentStep = Literal["request", "challenge", "proof", "answer", "sanitised", "released"]
+_STEPS: tuple[EnrolmentStep, ...] = get_args(EnrolmentStep)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _NONCE = re.compile(r"(?:[0-9a-f]{2}){8,64}")
 
@@ -150,7 +151,7 @@ def parse(topic: str) -> Topic:
         raise _malformed(topic)
     levels = topic.split("/")[2:]
     match levels:
-        case ["enrol", device, "request" | "challenge" | "proof" | "answer" as step] if _named(device):
+        case ["enrol", device, step] if step in _STEPS and _named(device):
             return Enrolment(device, step)
         case [device, "result", nonce] if _NAME.fullmatch(device) and _NONCE.fullmatch(nonce):
             return Result(device, bytes.fromhex(nonce))

@@ -164,7 +164,7 @@ async def test_the_highest_floor_known_is_never_lowered(serving: Scene) -> None:
     registry = serving.collector.registry
     record = registry.find(serving.device)
     assert record is not None
-    assert (registry.floor(record.ek_hash), registry.floor(bytes(32))) == (0, 0)
+    assert (registry.floor(record.ek_hash), registry.floor(bytes(32))) == (1, 0)
     for epoch in (7, 6, 0):
         registry.raise_floor(record.ek_hash, epoch)
         assert registry.floor(record.ek_hash) == 7

@@ -313,6 +313,12 @@ def test_claims_that_are_no_claims() -> None:
     assert code(fix("eat", cose.sign1(b"\xa0", signer, content_type=EAT_CONTENT_TYPE))) == "eat-malformed"
 
 
+def test_a_release_of_a_closed_epoch_is_refused_last() -> None:
+    assert judged(floor=1).security_epoch == 1
+    assert code(floor=2) == "release-below-floor"
+    assert code(STEPS["event-unexpected"], floor=2) == "event-unexpected"
+
+
 def test_a_revoked_attestation_key_vouches_for_nothing() -> None:
     authority = issuing("enrolment")
     issuer, lak = (x509.load_der_x509_certificate(der) for der in (authority.certificate, certificate(LAK)))

@@ -36,6 +36,7 @@ TRUSTED = [key("stranger").public_key(), APPRAISER.public_key]
 
 UNKNOWN_INSTANCE = TrustVector(instance_identity=97)
 FOREIGN_EXECUTABLES = TrustVector(instance_identity=2, executables=33, hardware=2)
+CLOSED_EXECUTABLES = TrustVector(instance_identity=2, executables=96, hardware=2)
 UNSAFE_CONFIGURATION = TrustVector(instance_identity=2, configuration=96, hardware=2)
 BROKEN_CRYPTOGRAPHY = TrustVector(instance_identity=99)
 NOTHING_SAID = TrustVector(executables=-1)
@@ -52,9 +53,10 @@ VECTORS = {
     "boot-aggregate-mismatch": FOREIGN_EXECUTABLES,
     "event-unexpected": FOREIGN_EXECUTABLES,
     "event-missing": FOREIGN_EXECUTABLES,
+    "release-below-floor": CLOSED_EXECUTABLES,
     "reference-missing": NOTHING_SAID,
 }
-"""AR4SI: 97 not recognised, 33 executables not recognised, 96 configuration unsafe, 99 cryptography failed."""
+"""AR4SI: 97 not recognised, 33 executables not recognised, 96 those or configuration unsafe, 99 cryptography failed."""
 
 
 def affirmed() -> Ear:

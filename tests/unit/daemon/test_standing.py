@@ -28,6 +28,8 @@ def test_a_new_device_stands_nowhere(tmp_path: Path) -> None:
         (standing.LIFE_KEY, "life"),
         (standing.OWNER_KEY, "owner"),
         (standing.EAR_KEY, "last_verdict"),
+        (standing.EPOCH_KEY, "security_epoch"),
+        (standing.RECEIPT_KEY, "receipt"),
     ],
 )
 def test_what_cannot_be_read_back_is_a_fault_of_the_storage(tmp_path: Path, key: str, name: str) -> None:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from medvouch.errors import InputError
 from medvouch.formats import cbor
 from medvouch.formats.enrolment import device_id, ueid
-from medvouch.formats.record import Record
+from medvouch.formats.record import MAX_TPM_STRUCTURE, Record
 from medvouch.formats.sanitisation import (
     MAX_CERTIFICATE_BYTES,
+    MAX_SANITISED_BYTES,
     TPM2_CLEAR,
+    Released,
     SanitisationCertificate,
     Sanitised,
     qualifier,
@@ -28,7 +30,11 @@ UEID = ueid(D32)
 CERTIFICATE = SanitisationCertificate(
     UEID, device_id(UEID), "SN-1", 7, D32, 3, TPM2_CLEAR, 1_800_000_000_000, True, "Owner"
 )
-SAMPLES: list[Record] = [CERTIFICATE, Sanitised(CERTIFICATE.encode(), SignedAttest(b"attest", b"signature"))]
+SAMPLES: list[Record] = [
+    CERTIFICATE,
+    Sanitised(CERTIFICATE.encode(), SignedAttest(b"attest", b"signature")),
+    Released(D32),
+]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
@@ -46,9 +52,17 @@ def test_the_longest_certificate_has_room() -> None:
     )  # fmt: skip
     assert SanitisationCertificate.parse(longest.encode()) == longest
     assert len(longest.encode()) < MAX_CERTIFICATE_BYTES / 2
+    structures = SignedAttest(bytes(MAX_TPM_STRUCTURE), bytes(MAX_TPM_STRUCTURE))
+    assert len(Sanitised(bytes(MAX_CERTIFICATE_BYTES), structures).encode()) < MAX_SANITISED_BYTES
 
 
-@given(st.binary(max_size=200), st.sampled_from([SanitisationCertificate, Sanitised]))
+@pytest.mark.parametrize("change", [{"type": "sanitised"}, {"about": D32[1:]}, {"about": "text"}, {"nonce": D32}])
+def test_what_releases_nobody(change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="sanitisation-malformed"):
+        Released.parse(cbor.encode({**SAMPLES[2].to_map(), **change}))
+
+
+@given(st.binary(max_size=200), st.sampled_from([SanitisationCertificate, Sanitised, Released]))
 def test_any_bytes(data: bytes, kind: type[Record]) -> None:
     with pytest.raises(InputError):
         kind.parse(data)

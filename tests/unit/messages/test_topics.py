@@ -11,7 +11,7 @@ from medvouch.messages import topics
 
 DEVICE = "0123456789abcdef0123456789abcdef"
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True)
-STEPS: list[topics.EnrolmentStep] = ["request", "challenge", "proof", "answer"]
+STEPS: list[topics.EnrolmentStep] = ["request", "challenge", "proof", "answer", "sanitised", "released"]
 DEVICES = NAMES.filter(lambda name: name != "enrol")
 
 
@@ -20,7 +20,7 @@ DEVICES = NAMES.filter(lambda name: name != "enrol")
     NAMES,
     NAMES,
     st.binary(min_size=8, max_size=64),
-    st.sampled_from(["request", "challenge", "proof", "answer"]),
+    st.sampled_from(STEPS),
 )
 def test_what_is_built_is_parsed(
     device: str, kind: str, identifier: str, nonce: bytes, step: topics.EnrolmentStep
