@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from medvouch.cli.main import main
-from medvouch_sim.demo.chapters import GATEWAYS, step_rows
+from medvouch_sim.demo.chapters import GATEWAYS, LIFE, RECOVERY, step_rows
+from medvouch_sim.demo.endings import DECOMMISSIONED, ENDING
 from medvouch_sim.demo.run import rows as attacks_and_faults
 from medvouch_sim.demo.run import told_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+STEPS = step_rows(LIFE, RECOVERY, ENDING)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 def test_every_verdict_is_as_expected(played: tuple[Path, str]) -> None:
     verdicts = rows(played[0])
-    assert len(verdicts) == len(step_rows()) + len(attacks_and_faults())
+    assert len(verdicts) == len(STEPS) + len(attacks_and_faults())
     assert [row for row in verdicts if row["expected"] != row["actual"]] == []
     assert {"gateway", "kind", "step", "expected", "actual", "code"} <= verdicts[0].keys()
     assert {row["kind"] for row in verdicts} == {"step", "attack", "fault"}
@@ -48,7 +50,7 @@ def test_every_verdict_is_as_expected(played: tuple[Path, str]) -> None:
 def test_every_attack_has_a_code_of_its_own(played: tuple[Path, str]) -> None:
     attacks = [(row["step"], row["code"]) for row in rows(played[0]) if row["kind"] == "attack"]
     assert attacks == list(told_rows("attack"))
-    assert len({code for _, code in attacks}) == len(attacks) == 42
+    assert len({code for _, code in attacks}) == len(attacks) == 47
 
 
 def test_every_fault_ends_as_it_should(played: tuple[Path, str]) -> None:
@@ -59,7 +61,7 @@ def test_every_fault_ends_as_it_should(played: tuple[Path, str]) -> None:
 
 def test_each_gateway_goes_through_its_whole_life(played: tuple[Path, str]) -> None:
     steps = [(row["gateway"], row["step"]) for row in rows(played[0]) if row["kind"] == "step"]
-    assert steps == list(step_rows())
+    assert steps == list(STEPS)
     life = [step for gateway, step in steps if gateway == GATEWAYS[0]]
     assert life[8:13] == [
         "update staged", "update activated", "update self-checked", "attested on 1.1.0", "update closed",
@@ -90,10 +92,22 @@ def test_evidence_and_results_are_on_file(played: tuple[Path, str], capsys: pyte
 
 def test_what_the_readme_says_to_type_works(played: tuple[Path, str]) -> None:
     lines = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(".venv/bin/medvouch ")]
-    assert len(lines) == 2
+    assert len(lines) == 3
     for line in lines:
         arguments = line.replace("build/demo", str(played[0])).split()[1:]
         assert main(arguments) == 0, line
+
+
+def test_every_life_is_one_file_that_holds(played: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = played
+    for gateway in GATEWAYS:
+        path = str(out / "bundles" / f"{gateway}.bundle.cbor")
+        assert main(["verify", path, "--trust", str(out / "site" / "trust.cbor"), "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        ended = gateway == DECOMMISSIONED
+        assert document["states"]["life"] == ("frozen" if ended else "commissioned")
+        assert (document["states"]["update"], document["states"]["floor"]) == ("closed", "2")
+        assert (document["sanitised_at"] is not None) == ended
 
 
 def test_the_messages_are_readable_json(played: tuple[Path, str]) -> None:

@@ -59,8 +59,8 @@ async def test_a_life(scene: Scene, device: Installation, tmp_path: Path) -> Non
     config, trust, evidence = device.gateway.config_path, scene.site.trust_path, tmp_path / "evidence.cbor"
     text = await device.call("status", "--config", config)
     assert (text.code, text.err) == (0, "")
-    assert f"device       {scene.device}\n" in text.out
-    assert "attestation  never judged\n" in text.out
+    assert f"device          {scene.device}\n" in text.out
+    assert "attestation     never judged\n" in text.out
 
     made = await device.call("attest", "--config", config, "--nonce", NONCE, "--out", evidence)
     assert (made.code, made.err) == (0, "")
@@ -158,7 +158,7 @@ async def test_the_broker_goes_and_comes_back(scene: Scene, serving: Installatio
     assert await serving.degraded("broker-unreachable") == 5
     text = await serving.call("status", "--config", serving.gateway.config_path)
     assert text.code == 5
-    assert "state        degraded\n" in text.out
+    assert "state           degraded\n" in text.out
     assert "broker: broker-unreachable: 127.0.0.1:" in text.out
     assert "; check that the broker runs" in text.out
     scene.site.broker.start()

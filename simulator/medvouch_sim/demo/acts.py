@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from medvouch_sim.demo.attacks.base import Attack, Trial
 from medvouch_sim.demo.attacks.booting import BOOT_ATTACKS, RESTORED_TPM
+from medvouch_sim.demo.attacks.bundles import BUNDLE_ATTACKS
 from medvouch_sim.demo.attacks.enrolling import ENROLMENT_ATTACKS, SECOND_ENROLMENT
 from medvouch_sim.demo.attacks.evidence import EVIDENCE_ATTACKS
 from medvouch_sim.demo.attacks.ledger import CLEARED, FORKED, RESTORED_DISK
@@ -70,5 +71,5 @@ ACTS: Sequence[Act] = (
             *_all("gw3", RESTORED_TPM, *NETWORK_ATTACKS),
         ],
     ),
-    Act("Attackers rewrite history", _all(SPARE, RESTORED_DISK, FORKED, CLEARED)),
+    Act("Attackers rewrite history", [*_all("gw2", *BUNDLE_ATTACKS), *_all(SPARE, RESTORED_DISK, FORKED, CLEARED)]),
 )

@@ -17,6 +17,7 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.tpm import PcrSelection
 from medvouch.messages import topics
 from medvouch_sim.demo.stage import Stage
+from medvouch_sim.fixtures import SECURITY_EPOCHS
 from medvouch_sim.gateway import Gateway
 from medvouch_sim.observer import Heard
 from medvouch_sim.site import OWNER
@@ -103,6 +104,11 @@ async def updated(stage: Stage, gateway: Gateway, tell: Teller) -> None:
     tell(f"attested on {NEXT_RELEASE}", "affirming", actual, code=_code(outcome.error))
     told = await stage.update(gateway, "closed", "failed", since=mark)
     tell("update closed", "attested", told.get("outcome"), code=str(told.get("reason", "")))
+    raised = await stage.observer.first(
+        lambda heard: heard.topic == topics.Event(gateway.device, "floor-raised"), since=mark
+    )
+    epoch = raised.payload.fields.get("security_epoch") if raised.payload else None
+    tell("floor raised", f"epoch {SECURITY_EPOCHS[NEXT_RELEASE]}", f"epoch {epoch}")
 
 
 async def healthy(stage: Stage, gateway: Gateway, tell: Teller) -> None:
@@ -121,20 +127,21 @@ LIFE: Sequence[Chapter] = (
             "update self-checked",
             f"attested on {NEXT_RELEASE}",
             "update closed",
+            "floor raised",
         ),
         updated,
     ),
 )
 """Before the attacks."""
-ENDING: Sequence[Chapter] = (Chapter(("healthy after all attacks",), healthy),)
+RECOVERY: Sequence[Chapter] = (Chapter(("healthy after all attacks",), healthy),)
 """After them."""
 
 
-def step_rows() -> Sequence[tuple[str, str]]:
-    """(gateway, step) of all chapters; those before the attacks first, gateway by gateway."""
+def step_rows(*parts: Sequence[Chapter]) -> Sequence[tuple[str, str]]:
+    """(gateway, step) of the chapters of these parts, gateway by gateway."""
     return [
         (name, step)
-        for part in (LIFE, ENDING)
+        for part in parts
         for name in GATEWAYS
         for chapter in part
         if name in chapter.gateways

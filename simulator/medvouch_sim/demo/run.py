@@ -15,7 +15,8 @@ from rich.console import Console
 from medvouch.errors import MissingPart
 from medvouch_sim.demo.acts import ACTS, SPARE
 from medvouch_sim.demo.attacks.base import Attack, Trial, carry_out
-from medvouch_sim.demo.chapters import ENDING, GATEWAYS, LIFE, step_rows
+from medvouch_sim.demo.chapters import GATEWAYS, LIFE, RECOVERY, step_rows
+from medvouch_sim.demo.endings import ENDING
 from medvouch_sim.demo.lifeline_terminal import show_lives
 from medvouch_sim.demo.narrator import Narrator
 from medvouch_sim.demo.report import Report, installed_versions, write_report
@@ -36,7 +37,7 @@ async def run_demo(out: Path, console: Console) -> int:
     if shutil.which("tpm2_eventlog") is None:
         raise MissingPart("tpm2-tools-missing", "tpm2_eventlog is not installed", remedy="run `make setup`")
     await asyncio.to_thread(_empty, out)
-    narrator = Narrator(console, len(step_rows()) + len(rows()))
+    narrator = Narrator(console, len(step_rows(LIFE, RECOVERY, ENDING)) + len(rows()))
     references = {version: sign_reference(predict(MODEL, version), *release_signers()) for version in RELEASES}
     site = Site(out / "site", list(references.values()), floor=FLOOR)
     narrator.chapter("Three gateways are built, a spare one to be broken, and three that no good will come of")
@@ -99,10 +100,11 @@ async def _play(stage: Stage, others: dict[str, Gateway]) -> None:
             await act.entrance(stage, cast)
         for name, row in act.rows:
             await carry_out(row, stage, cast[name])
-    stage.narrator.chapter("Afterwards")
-    for gateway in stage.gateways:
-        for chapter in ENDING:
-            await chapter.played(stage, gateway)
+    for title, part in (("Afterwards", RECOVERY), ("A life ends, and every life can be shown", ENDING)):
+        stage.narrator.chapter(title)
+        for gateway in stage.gateways:
+            for chapter in part:
+                await chapter.played(stage, gateway)
 
 
 def listen_command(site: Site) -> str:

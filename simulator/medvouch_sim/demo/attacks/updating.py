@@ -71,7 +71,7 @@ def signed_twice(publisher: Publisher, release: Release) -> bytes:
 
 async def below_floor(stage: Stage, gateway: Gateway) -> AsyncIterator[Provoke]:
     """A release of a security epoch that this gateway has left behind."""
-    stage.publish(gateway, replace(stage.another(), security_epoch=stage.site.floor - 1))
+    stage.publish(gateway, replace(stage.another(), security_epoch=stage.site.floor))
     yield lambda: stage.look(gateway)
     stage.publish(gateway, stage.release("1.1.0"))
 
