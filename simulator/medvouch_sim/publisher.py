@@ -7,7 +7,7 @@ serves.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,22 +110,23 @@ class Publisher:
         uri: str = "",
         release_signers: Sequence[Signer] | None = None,
         quality_signers: Sequence[Signer] | None = None,
+        contents: Mapping[str, bytes] | None = None,
     ) -> bytes:
-        """The signed SUIT envelope of a release; by default all that must sign do."""
+        """The signed SUIT envelope of a release; by default all that must sign do, and reference values come along."""
         digest = release.digest or hashlib.sha256(release.image).digest()
         size = release.size if release.size >= 0 else len(release.image)
-        contents = {REFERENCE: release.reference}
+        carried = {REFERENCE: release.reference} if contents is None else contents
         manifest = build_manifest(
             sequence=release.sequence,
             version=release.version,
             security_epoch=release.security_epoch,
             device=release.device,
             image=Payload(SLOT, uri or f"{self.payloads}{release.version}.img", digest, size),
-            contents=contents,
+            contents=carried,
         )
         makers = [signer(role) for role in _RELEASE_SIGNERS] if release_signers is None else release_signers
         quality = [signer("quality")] if quality_signers is None else quality_signers
-        return sign_envelope(manifest, makers, quality, integrated(contents))
+        return sign_envelope(manifest, makers, quality, integrated(carried))
 
     def publish(self, release: Release, envelope: bytes | None = None) -> None:
         """Serve a release's image, and list its envelope."""

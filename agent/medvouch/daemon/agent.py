@@ -238,7 +238,7 @@ class Agent:
             roots=parts.enrolment_roots,
             release=parts.release,
             make=attesting.evidence,
-            clock=around.clock,
+            now=time.now,
             entropy=around.entropy,
         )
         updating = Updating(

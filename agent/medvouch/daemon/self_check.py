@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from medvouch.lifecycle.roles import TrustedRole
-from medvouch.ports import Clock, Entropy
+from medvouch.ports import Entropy
 
 APPRAISER = "self-check"
 NONCE_BYTES = 32
@@ -19,7 +19,7 @@ NONCE_BYTES = 32
 class SelfCheck:
     """`make(nonce, appraiser)` gives evidence; `roots` (DER) issue this device's certificates.
 
-    `boot_count` is the TPM's resetCount in this boot.
+    `boot_count` is the TPM's resetCount in this boot, `now` trusted time (s since 1970).
     """
 
     device: str
@@ -27,7 +27,7 @@ class SelfCheck:
     roots: Sequence[bytes]
     release: TrustedRole
     make: Callable[[bytes, str], Awaitable[bytes]]
-    clock: Clock
+    now: Callable[[], int]
     entropy: Entropy
 
     async def evidence(self) -> bytes:
@@ -44,4 +44,4 @@ class SelfCheck:
         references = verify_references([reference], self.release.keys, self.release.threshold)
         expected = Expectation(APPRAISER, self.device)
         anchors = Anchors(self.roots, references)
-        appraise(UnverifiedEvidence.parse(evidence), expected, anchors, RELEASE_POLICY, self.clock.now().ms // 1000)
+        appraise(UnverifiedEvidence.parse(evidence), expected, anchors, RELEASE_POLICY, self.now())

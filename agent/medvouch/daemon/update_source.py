@@ -14,7 +14,7 @@ from medvouch.update.admission import Installed, admit, check_url
 from medvouch.update.directing import resolve
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass, InstallPlan, plan
-from medvouch.update.refusals import MANIFEST_INCOMPLETE
+from medvouch.update.refusals import DIRECTIVE_MISMATCH, MANIFEST_INCOMPLETE
 from medvouch.update.repository import Repository
 from medvouch.update.transitions import Update
 from medvouch.update.verification import RoleKeys, verify_envelope
@@ -93,6 +93,9 @@ class UpdateSource:
         envelope = self.repository.download(found.target, MAX_ENVELOPE_BYTES)
         keys = [RoleKeys(role.at(now), role.threshold) for role in (self.release, self.quality)]
         planned = plan(verify_envelope(envelope, *keys), self.device_class)
+        if planned.sequence != found.directive.sequence:
+            detail = f"it says sequence {found.directive.sequence}, the manifest {planned.sequence}"
+            raise Refusal(DIRECTIVE_MISMATCH, detail, place=found.directive.release)
         admit(planned, Installed(installed.sequence, floor))
         image, reference = _system(planned)
         check_url(image.uri, self.allowed)

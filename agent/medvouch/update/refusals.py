@@ -146,6 +146,11 @@ DIRECTIVE_MISDIRECTED = RefusalKind(
     "The directive under this device's name is for another device.",
     "find out who moves directives between devices, and direct this one anew",
 )
+DIRECTIVE_MISMATCH = RefusalKind(
+    "directive-mismatch",
+    "The directive says another sequence number than the release that it names.",
+    "direct the device anew, with the sequence number of the release",
+)
 DIRECTIVE_EXPIRED = RefusalKind(
     "directive-expired",
     "The directive's time is over.",

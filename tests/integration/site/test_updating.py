@@ -80,6 +80,22 @@ async def test_what_is_refused_changes_nothing(scene: Updatable) -> None:
     assert (await scene.state("update", since=mark, state="activated"))["sequence"] == 3
 
 
+async def test_a_directive_that_says_another_sequence_than_its_release(scene: Updatable) -> None:
+    mark = await scene.directed(release("1.1.0"), alter=lambda directive: replace(directive, sequence=7))
+    await scene.turned_down("directive-mismatch", since=mark)
+    assert scene.agent.standing.update is None
+
+
+async def test_a_manifest_without_reference_values(scene: Updatable) -> None:
+    """There is nothing to check the first boot against: signed by all, and not enough."""
+    bare = replace(release("1.1.0"), reference=b"")
+    scene.publisher.publish(bare, scene.publisher.envelope(bare, contents={}))
+    scene.publisher.direct(scene.gateway.entry.ek_hash, bare)
+    mark = scene.mark
+    await scene.look()
+    await scene.turned_down("manifest-incomplete", since=mark)
+
+
 async def test_a_payload_that_is_not_the_signed_one_fails_the_update_once(scene: Updatable) -> None:
     wrong = replace(release("1.1.0"), digest=bytes(32))
     mark = await scene.directed(wrong)
