@@ -41,6 +41,10 @@ bench: setup ## measure agent, verifier and a fleet, into build/bench.json
 	@mkdir -p build
 	$(BIN)/python -m medvouch_sim.bench
 
+.PHONY: deb
+deb: setup ## build the agent's package for Debian 13 into build/deb/
+	@$(BIN)/python tools/build_deb.py
+
 .PHONY: fixtures
 fixtures: setup ## rebuild firmware_fixtures/, byte for byte the same
 	$(BIN)/python -m medvouch_sim.fixtures
