@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medvouch.adapters.files import read_bounded, write_durably
 from medvouch.cli.inspecting import inspect_suit
 from medvouch.cli.output import show
-from medvouch.cli.parsing import command, existing_file, out_file
+from medvouch.cli.parsing import command, existing_file, out_file, part
 from medvouch.crypto.keys import SoftwareSigner, load_private_pem
 from medvouch.errors import ConfigFault, InputError, StorageFault, UsageFault
 from medvouch.formats.cose import Sign
@@ -78,7 +78,8 @@ def _number(text: str) -> int:
 
 
 def _version(text: str) -> str:
-    from medvouch.release.manifests import parse_version  # noqa: PLC0415 - code that the running agent does without
+    with part("release"):
+        from medvouch.release.manifests import parse_version  # noqa: PLC0415 - code that no gateway has
 
     try:
         parse_version(text)
@@ -111,7 +112,8 @@ def _text(text: str) -> str:
 
 def build(options: argparse.Namespace) -> int:
     """`medvouch release build`."""
-    from medvouch.release import manifests  # noqa: PLC0415 - likewise
+    with part("release"):
+        from medvouch.release import manifests  # noqa: PLC0415 - likewise
     from medvouch.update.payload import Payload  # noqa: PLC0415
     from medvouch.update.processor import REFERENCE, SLOT, DeviceClass  # noqa: PLC0415
 
@@ -132,7 +134,8 @@ def build(options: argparse.Namespace) -> int:
 
 def sign(options: argparse.Namespace) -> int:
     """`medvouch release sign`: what was signed is shown."""
-    from medvouch.release import manifests  # noqa: PLC0415 - likewise
+    with part("release"):
+        from medvouch.release import manifests  # noqa: PLC0415 - likewise
 
     try:
         signer = SoftwareSigner(load_private_pem(read_bounded(options.key, MAX_KEY_FILE)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from medvouch.errors import UsageFault
+from medvouch.errors import MissingPart, UsageFault
 
 EXIT_CODES = """\
 exit codes:
@@ -43,6 +44,16 @@ def command(subparsers: Subparsers, name: str, run: Run, summary: str, *examples
     parser.add_argument("--json", action="store_true", help="print JSON, errors too")
     parser.set_defaults(run=run)
     return parser
+
+
+@contextmanager
+def part(extra: str) -> Iterator[None]:
+    """Around the import of what not every installation has; MissingPart `part-missing` where it is not there."""
+    try:
+        yield
+    except ImportError as error:
+        remedy = f"install what this needs: `pip install 'medvouch[{extra}]'`"
+        raise MissingPart("part-missing", str(error), remedy=remedy) from error
 
 
 def existing_file(text: str) -> Path:

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medvouch.cli.parsing import Run, command
-from medvouch.errors import MissingPart
+from medvouch.cli.parsing import Run, command, part
 from medvouch.formats.directive import MAX_TARGET_NAME
 
 UEID_BYTES = 33
@@ -72,11 +71,8 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 def _run(name: str) -> Run:
     def run(options: argparse.Namespace) -> int:
-        try:
+        with part("release"):
             from medvouch.cli import publishing  # noqa: PLC0415 - all else works in the base install
-        except ImportError as error:
-            remedy = "install what releasing needs: `pip install 'medvouch[release]'`"
-            raise MissingPart("part-missing", str(error), remedy=remedy) from error
         return publishing.COMMANDS[name](options)
 
     return run
