@@ -1,4 +1,4 @@
-"""The configuration file: TOML, read once into a frozen Config. What it does not know it refuses, by name."""
+"""The configuration: TOML, read once into a frozen Config. What it does not know it refuses, by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from medvouch.formats.eat import HW_MODEL_BYTES
 from medvouch.formats.manufacturing import MAX_SERIAL, MAX_VERSION
 
 DEFAULT_PATH = Path("/etc/medvouch/medvouch.toml")
+DROP_INS = "conf.d"
+"""Beside the file: `*.toml` there are merged over it in the order of their names."""
+MAX_DROP_INS = 64
 MAX_CONFIG_BYTES = 1024 * 1024
+"""Of each file."""
 MAX_NAME = 256
 MAX_URL = 2048
 MAX_URLS = 32
@@ -52,6 +56,15 @@ Urls = Annotated[
     tuple[str, ...],
     Rule(lambda v: len(v) <= MAX_URLS and all(map(_url, v)), f"up to {MAX_URLS} addresses such as https://host/path/"),
 ]
+MAX_SOCKET_PATH = 107
+"""sun_path of unix(7), without its NUL."""
+Socket = Annotated[
+    str,
+    Rule(
+        lambda v: v == "" or (v.startswith("/") and v.isprintable() and len(v.encode()) <= MAX_SOCKET_PATH),
+        f"an absolute path of at most {MAX_SOCKET_PATH} bytes, or empty",
+    ),
+]
 File = Annotated[Path, Rule(lambda v: v != Path() and str(v).isprintable(), "a path")]
 
 
@@ -82,11 +95,15 @@ class TpmConfig:
 
 @dataclass(frozen=True)
 class LogsConfig:
-    """`[logs]`: the measurement logs; the last two may be absent on a system that keeps none."""
+    """`[logs]`: the measurement logs; systemd's and IMA's may be absent on a system that keeps none.
+
+    Where `helper` names the socket of the installer helper, it reads them for the agent.
+    """
 
     uefi: File = Path("/sys/kernel/security/tpm0/binary_bios_measurements")
     systemd: File = Path("/run/log/systemd/tpm2-measure.log")
     ima: File = Path("/sys/kernel/security/ima/binary_runtime_measurements")
+    helper: Socket = ""
 
 
 @dataclass(frozen=True)
@@ -151,18 +168,50 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """Read and check a configuration file; ConfigFault names the first thing wrong with it."""
+    """Read and check a configuration file and what is dropped in beside it.
+
+    ConfigFault names the first thing wrong.
+    """
+    document = _document(path)
+    for drop_in in _drop_ins(path.parent / DROP_INS):
+        document = _merged(document, _document(drop_in))
+    config: Config = _build(Config, document, "")
+    return config
+
+
+def _drop_ins(folder: Path) -> list[Path]:
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix == ".toml" and not path.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        detail = f"{folder}: {error.strerror}"
+        raise ConfigFault("config-unreadable", detail, remedy="let the agent's user read it") from error
+    if len(found) > MAX_DROP_INS:
+        detail = f"{folder} has more than {MAX_DROP_INS} files"
+        raise ConfigFault("config-too-many", detail, remedy="put what belongs together into one file")
+    return found
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
         data = read_bounded(path, MAX_CONFIG_BYTES)
     except StorageFault as error:
         remedy = "write one, or name another with --config FILE"
         raise ConfigFault("config-unreadable", error.detail, remedy=remedy) from error
     try:
-        document = tomllib.loads(data.decode())
+        return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # also not UTF-8, and what Python limits: numbers, nesting
         raise ConfigFault("config-syntax", f"{path}: {error}", remedy="mend the TOML") from error
-    config: Config = _build(Config, document, "")
-    return config
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` before `under`: setting by setting in tables (none of a Config has another in it), lists as a whole."""
+    merged = under | over
+    for name in under.keys() & over.keys():
+        if isinstance(under[name], dict) and isinstance(over[name], dict):
+            merged[name] = under[name] | over[name]
+    return merged
 
 
 def _build(kind: type[Any], table: dict[str, Any], path: str) -> Any:

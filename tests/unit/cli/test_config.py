@@ -60,6 +60,79 @@ def test_the_settings_shown_are_settings(tmp_path: Path) -> None:
     assert loaded(tmp_path, "\n".join(lines)) == loaded(tmp_path, EXAMPLE)
 
 
+def dropped_in(folder: Path, **files: str) -> Config:
+    (folder / "conf.d").mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / "conf.d" / f"{name}.toml").write_text(text)
+    return loaded(folder, EXAMPLE)
+
+
+def test_what_is_dropped_in_goes_before_the_file_in_the_order_of_names(tmp_path: Path) -> None:
+    config = dropped_in(
+        tmp_path,
+        b="state_dir = '/b'\n[device]\nmodel = 'B'\n[update]\npayloads = ['https://b/']\n",
+        a="run_dir = '/a'\nstate_dir = '/a'\n[device]\nmodel = 'A'\nhw_version = 'A'\n"
+        "[update]\npayloads = ['https://a/', 'https://aa/']\nvendor = 'a.example'\n",
+    )
+    assert (config.state_dir, config.run_dir) == (Path("/b"), Path("/a"))
+    device = config.device
+    assert (device.model, device.hw_version, device.serial) == ("B", "A", "SN-1")
+    assert (config.update.payloads, config.update.vendor) == (("https://b/",), "a.example")
+
+
+def test_only_visible_toml_is_dropped_in(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    for name in ("10-a.toml.dpkg-old", ".10-a.toml", "README"):
+        (tmp_path / "conf.d" / name).write_text("nonsense")
+    assert loaded(tmp_path, EXAMPLE) == load(tmp_path / "c.toml")
+
+
+def test_a_setting_may_be_completed_by_what_is_dropped_in(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "serial.toml").write_text("device.serial = 'SN-2'")
+    assert loaded(tmp_path, EXAMPLE.replace('serial = "SN-1"', "")).device.serial == "SN-2"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("device = 1", "config-wrong-type", "device must be a table"),
+        ("[device]\ncolour = 1", "config-unknown-key", "device.colour is not a setting"),
+        ("[device", "config-syntax", "conf.d/a.toml: "),
+        ("[logs]\nhelper = 'run/s'", "config-wrong-value", "logs.helper must be an absolute path of at most 107 bytes"),
+        (f"[logs]\nhelper = '/{'s' * 107}'", "config-wrong-value", "logs.helper must be an absolute path"),
+        ("[logs]\nhelper = '/\\n'".replace("'", '"'), "config-wrong-value", "logs.helper must be an absolute path"),
+        ("a" + ".a" * 500 + " = 1", "config-unknown-key", "a is not a setting"),
+    ],
+)
+def test_what_is_wrong_with_what_is_dropped_in_is_named(tmp_path: Path, text: str, code: str, said: str) -> None:
+    with pytest.raises(ConfigFault) as caught:
+        dropped_in(tmp_path, a=text, b=text)
+    assert caught.value.code == code
+    assert said in str(caught.value)
+
+
+def test_what_is_dropped_in_is_bounded_and_has_to_be_readable(tmp_path: Path) -> None:
+    assert dropped_in(tmp_path, **{f"n{number}": "" for number in range(64)}) == loaded(tmp_path, EXAMPLE)
+    with pytest.raises(ConfigFault, match="config-too-many: "):
+        dropped_in(tmp_path, one_more="")
+    (tmp_path / "conf.d" / "one_more.toml").unlink()
+    (tmp_path / "conf.d" / "n1.toml").unlink()
+    (tmp_path / "conf.d" / "n1.toml").mkdir()
+    with pytest.raises(ConfigFault, match=r"config-unreadable: .*n1\.toml"):
+        loaded(tmp_path, EXAMPLE)
+
+
+def test_the_longest_socket_there_is(tmp_path: Path) -> None:
+    path = f"/{'s' * 106}"
+    assert dropped_in(tmp_path, a=f"[logs]\nhelper = '{path}'").logs.helper == path
+
+
+def test_a_conf_d_that_is_no_folder_is_none(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").write_text("")
+    assert loaded(tmp_path, EXAMPLE).device.serial == "SN-1"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "code", "said"),
     [
