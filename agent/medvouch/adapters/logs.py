@@ -78,12 +78,14 @@ class FileLogs:
             parts.append(part)
             size = max(size, sum(map(len, parts)))
         if size > self._limit:
-            raise StorageFault(
-                "eventlog-too-large",
-                f"{path} has more than {self._limit} bytes",
-                remedy="find out what fills it, and reboot the device for a fresh log",
-            )
+            raise too_large(str(path), self._limit)
         return b"".join(parts)
+
+
+def too_large(name: str, limit: int) -> StorageFault:
+    """The fault of a log over its limit."""
+    remedy = "find out what fills it, and reboot the device for a fresh log"
+    return StorageFault("eventlog-too-large", f"{name} has more than {limit} bytes", remedy=remedy)
 
 
 def _lock(path: Path, descriptor: int) -> None:

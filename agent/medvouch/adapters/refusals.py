@@ -1,4 +1,4 @@
-"""What the broker may refuse: code, what it says, what to do."""
+"""What broker and helper may refuse: code, what it says, what to do."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ SESSION_TAKEN_OVER = RefusalKind(
     "session-taken-over",
     "Another client connected to the broker under this client's identity.",
     "look for a copy of this device's connection key, renew it, and inspect who else connected",
+)
+HELPER_CALLER_REFUSED = RefusalKind(
+    "helper-caller-refused",
+    "Somebody other than the agent's user asked the installer helper, which has root's rights.",
+    "run agent and helper as the packaged units do (--user names the agent's user), or find out who else asked",
 )
 
 TABLE = refusal_table(globals())

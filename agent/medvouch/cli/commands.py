@@ -6,22 +6,26 @@ import argparse
 import asyncio
 import logging
 import signal
-import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medvouch.adapters.control import ControlClient
 from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.adapters.service_manager import keep_watchdog, notify
 from medvouch.adapters.tls import client_context
 from medvouch.attestation.evidence import MAX_EVIDENCE_BYTES
 from medvouch.cli.config import Config, as_plain, load
 from medvouch.cli.inspecting import KINDS, advice
 from medvouch.cli.ledgering import inspect_ledger
-from medvouch.cli.output import LineFormatter, aligned, flatten, show
+from medvouch.cli.output import aligned, flatten, log_to_stderr, show
+from medvouch.cli.parsing import part
 from medvouch.cli.trusting import check_agent_trust, read_trust
-from medvouch.errors import ConfigFault, InputError, MissingPart
+from medvouch.errors import ConfigFault, InputError
 from medvouch.formats.ledger import MAX_BUNDLE_BYTES, Bundle
+
+if TYPE_CHECKING:
+    from medvouch.daemon.agent import Agent
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +34,14 @@ MAX_FILE_BYTES = max(MAX_EVIDENCE_BYTES, MAX_BUNDLE_BYTES)
 
 def run(options: argparse.Namespace) -> int:
     """`medvouch run`: 0 when it was told to stop."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter("medvouch: %(message)s"))
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, handlers=[handler])
+    log_to_stderr(verbose=options.verbose)
     asyncio.run(_serve(options.config))
     return 0
 
 
 async def _serve(path: Path) -> None:
-    try:
+    with part("agent"):
         from medvouch.cli import wiring  # noqa: PLC0415 - all else works in the base install
-    except ImportError as error:
-        remedy = "install what an agent needs: `pip install 'medvouch[agent]'`"
-        raise MissingPart("part-missing", str(error), remedy=remedy) from error
     config = load(path)
     serving = asyncio.current_task()
     assert serving is not None
@@ -50,9 +49,20 @@ async def _serve(path: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
     try:
         async with wiring.agent(config) as agent, wiring.control_server(config, agent):
-            await agent.run()
+            await _announced(agent)
     except asyncio.CancelledError:
         log.info("stopped")
+
+
+async def _announced(agent: Agent) -> None:
+    """Run it, known to the service manager as ready: enrolment may wait for the broker as long as it takes."""
+    notify("READY=1")
+    watchdog = asyncio.create_task(keep_watchdog())
+    try:
+        await agent.run()
+    finally:
+        watchdog.cancel()
+        notify("STOPPING=1")
 
 
 def status(options: argparse.Namespace) -> int:

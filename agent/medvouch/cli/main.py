@@ -13,6 +13,7 @@ from medvouch import __version__
 from medvouch.cli import building, commands, releasing
 from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
+from medvouch.cli.installing import DEFAULT_USER, installer
 from medvouch.cli.output import accept_any_text, fail
 from medvouch.cli.parsing import EXIT_CODES, Parser, Run, command, existing_file, out_file
 from medvouch.errors import MedvouchError
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_release,
     ):
         add(subparsers)
+    _add_installer(subparsers)
     return parser
 
 
@@ -180,6 +182,17 @@ def _add_config(subparsers: Subparsers) -> None:
     parser = command(subparsers, "config", commands.config, "check or show the configuration", example)
     parser.add_argument("action", choices=["check", "show"])
     _config_option(parser)
+
+
+def _add_installer(subparsers: Subparsers) -> None:
+    summary = "help the agent to what only root may read; started by systemd"
+    example = "medvouch installer --socket /run/medvouch/installer.sock"
+    parser = command(subparsers, "installer", installer, summary, example)
+    _config_option(parser)
+    words = f"the only user whose questions are answered (default {DEFAULT_USER})"
+    parser.add_argument("--user", default=DEFAULT_USER, metavar="NAME", help=words)
+    words = "listen there (default: on the socket that systemd hands over)"
+    parser.add_argument("--socket", type=Path, metavar="PATH", help=words)
 
 
 def _add_release(subparsers: Subparsers) -> None:

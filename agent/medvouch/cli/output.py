@@ -50,6 +50,13 @@ class LineFormatter(logging.Formatter):
         return escaped(super().formatMessage(record))
 
 
+def log_to_stderr(*, verbose: bool) -> None:
+    """Log there what goes wrong, or, verbose, all that happens; under systemd that is the journal."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("medvouch: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+
+
 def aligned(rows: Mapping[str, object]) -> list[str]:
     """`name  value` lines, names padded to one width; None and empty text are left out."""
     shown = {name: value for name, value in rows.items() if value is not None and value != ""}

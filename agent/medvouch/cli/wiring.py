@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -15,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from medvouch.adapters.control import ControlServer
 from medvouch.adapters.credentials import MAX_PEM_BYTES, FileCredentials
 from medvouch.adapters.files import read_bounded
+from medvouch.adapters.helper import HelperLogs
 from medvouch.adapters.http import HttpFetcher
 from medvouch.adapters.logs import FileLogs
 from medvouch.adapters.metadata import FileMetadataStore
@@ -25,7 +27,7 @@ from medvouch.adapters.system import BUILT_MS, SystemClock, SystemEntropy, run_c
 from medvouch.adapters.tls import client_context
 from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.enrollee import Enrollee
-from medvouch.cli.config import Config
+from medvouch.cli.config import Config, LogsConfig
 from medvouch.cli.trusting import (
     AGENT_ROLES,
     check_agent_trust,
@@ -41,7 +43,7 @@ from medvouch.daemon.worker import Worker
 from medvouch.errors import ConfigFault, StorageFault
 from medvouch.formats.trust import TrustDocument
 from medvouch.messages import topics
-from medvouch.ports import Clock, Message, Tpm, Transport
+from medvouch.ports import Clock, MeasurementLogs, Message, Tpm, Transport
 from medvouch.update.processor import DeviceClass
 from medvouch.update.repository import MAX_ROOT_BYTES, Repository
 
@@ -124,7 +126,7 @@ def _build(config: Config, trust: TrustDocument, tpm: Tpm, store: SqliteStore, w
     entropy = SystemEntropy()
     around = Surroundings(
         tpm=tpm,
-        logs=FileLogs(config.logs.uefi, config.logs.systemd, config.logs.ima),
+        logs=_logs(config.logs),
         store=store,
         clock=clock,
         entropy=entropy,
@@ -144,6 +146,13 @@ def _build(config: Config, trust: TrustDocument, tpm: Tpm, store: SqliteStore, w
     )
     trusted = TrustedRoles(**{role: role_of(trust, role) for role in AGENT_ROLES})
     return Agent(around, enrollee, hardware(config), trusted, worker)
+
+
+def _logs(settings: LogsConfig) -> MeasurementLogs:
+    """From the helper where one is configured: the files are root's to read."""
+    if settings.helper:
+        return HelperLogs(Path(settings.helper))
+    return FileLogs(settings.uefi, settings.systemd, settings.ima)
 
 
 def _updates(config: Config, trust: TrustDocument) -> Updates | None:

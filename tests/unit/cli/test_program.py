@@ -69,7 +69,7 @@ def test_most_of_it_works_in_the_base_install(config: Path, log: Path, tmp_path:
     refused = run("run", "--config", config, how=how)
     assert refused.returncode == 7
     assert refused.stderr.startswith("medvouch: part-missing: No module named ")
-    assert refused.stderr.endswith("; install what an agent needs: `pip install 'medvouch[agent]'`\n")
+    assert refused.stderr.endswith("; install what this needs: `pip install 'medvouch[agent]'`\n")
 
 
 def test_without_a_tpm_nothing_but_one_line(config: Path) -> None:
