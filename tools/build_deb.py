@@ -164,12 +164,16 @@ def control(tree: Tree, version: str) -> None:
     files = {path.relative_to(tree.root).as_posix(): path.read_bytes() for path in tree.files()}
     size = sum(-(-len(data) // 1024) for data in files.values())
     text = (PACKAGING / "debian" / "control").read_text(encoding="utf-8")
-    sums = "".join(f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}  {name}\n" for name, data in files.items())
+    sums = "".join(f"{_md5(data)}  {name}\n" for name, data in files.items() if not name.startswith("etc/"))
     tree.add("DEBIAN/control", text.format(version=version, size=size).encode())
     tree.add("DEBIAN/conffiles", "".join(f"/{name}\n" for name in files if name.startswith("etc/")).encode())
     tree.add("DEBIAN/md5sums", sums.encode())
     for script in SCRIPTS:
         tree.add(f"DEBIAN/{script}", (PACKAGING / "debian" / script).read_bytes(), 0o755)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def build(folder: Path) -> Path:

@@ -64,7 +64,7 @@ class MqttLinks:
         try:
             certificate = x509.load_pem_x509_certificate(read_bounded(path, MAX_PEM_BYTES))
             (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        except (StorageFault, ValueError) as error:
+        except (StorageFault, ValueError, KeyError) as error:  # KeyError: cryptography 43, of unknown ASN.1 types
             remedy = "install the bootstrap certificate of this device there"
             raise ConfigFault("credential-unusable", f"{path}: not a named certificate", remedy=remedy) from error
         return str(name.value)

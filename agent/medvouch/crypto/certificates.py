@@ -111,6 +111,8 @@ def _parse(data: bytes) -> x509.Certificate:
         _ = parsed.signature_hash_algorithm, parsed.signature_algorithm_parameters
     except _UNPARSABLE as cause:
         raise InputError("certificate-malformed", str(cause)) from cause
+    except KeyError as cause:  # as cryptography 43 says it
+        raise InputError("certificate-malformed", f"a name is of the unknown type {cause}") from cause
     return parsed
 
 

@@ -42,6 +42,8 @@ def _load(data: bytes) -> x509.CertificateRevocationList:
         _ = revocations.signature_hash_algorithm, revocations.signature_algorithm_parameters
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as cause:
         raise InputError("crl-malformed", str(cause)) from cause
+    except KeyError as cause:  # as cryptography 43 says it
+        raise InputError("crl-malformed", f"a name is of the unknown type {cause}") from cause
     return revocations
 
 

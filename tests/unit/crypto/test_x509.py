@@ -381,6 +381,19 @@ def test_a_list_by_an_issuer_that_may_not_sign_lists() -> None:
     assert caught.value.kind == refusals.REVOCATION_UNKNOWN
 
 
+def untyped(data: bytes) -> bytes:
+    """The first name's value becomes one of a type that there is not (UTF8String before)."""
+    assert b"\x55\x04\x03\x0c" in data
+    return data.replace(b"\x55\x04\x03\x0c", b"\x55\x04\x03\x00", 1)
+
+
+def test_names_of_an_unknown_type() -> None:
+    with pytest.raises(InputError, match="certificate-malformed"):
+        check(untyped(leaf()))
+    with pytest.raises(InputError, match="crl-malformed"):
+        check(leaf(), crls=[untyped(crl())])
+
+
 def test_unreadable_lists() -> None:
     for data, code in ((b"\x30\x00", "crl-malformed"), (bytes(4 * 1024 * 1024 + 1), "crl-limit")):
         with pytest.raises(InputError, match=code):
