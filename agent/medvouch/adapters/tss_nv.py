@@ -113,7 +113,8 @@ class TssNv(TssStack):
             digest = hashlib.sha256(approved + reference).digest()
             ticket = self._esapi.verify_signature(key, digest, unmarshal(TPMT_SIGNATURE, signed))
             name = self._esapi.tr_get_name(key)
-            self._esapi.policy_authorize(session, approved, name, ticket, reference)
+            rest = {"policy_ref": reference, "key_sign": name, "check_ticket": ticket}  # 2.3 and 3.0 differ in order
+            self._esapi.policy_authorize(session, approved, **rest)
         finally:
             with suppress(TSS2_Exception):  # likewise as with sessions
                 self._esapi.flush_context(key)
