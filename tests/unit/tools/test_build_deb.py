@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -126,8 +125,8 @@ def test_the_changelog_is_one_that_dpkg_reads(tree: Path) -> None:
     assert text.endswith("\n -- The medvouch project <medvouch@example.org>  Mon, 26 Oct 2026 07:33:20 +0000\n")
 
 
-def test_the_version_is_one(tree: Path) -> None:
-    assert build_deb.project()["version"] == __version__ == importlib.metadata.version("medvouch")
+def test_the_version_is_one() -> None:
+    assert build_deb.project()["version"] == __version__
 
 
 def test_without_dpkg_it_names_what_is_missing(
