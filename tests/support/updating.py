@@ -38,7 +38,7 @@ class Updatable(Scene):
 
     async def look(self) -> None:
         """Have the agent look for an update now."""
-        await self.collector.challenger.command(self.device, "update", {})
+        await self.collector.challenger.commander.ask(self.device, "update", {})
 
     async def directed(self, to: Release, **options: Any) -> int:
         """Publish a release, direct the gateway to it and have it look; the mark before."""

@@ -55,7 +55,7 @@ class CommandDesk:
             await self._reporter.event("command-refused", {"command": name, "code": error.code, "detail": error.detail})
             await self._reporter.answer(name, identifier, refusal)
         else:
-            await self._reporter.answer(name, identifier, {"outcome": "done", **fields})
+            await self._reporter.answer(name, identifier, {**fields, "outcome": "done"})
 
     def _admit(self, name: str, identifier: str, data: bytes) -> VerifiedCommand:
         now = self._clock.now().ms

@@ -185,7 +185,7 @@ class Service:
 
     async def update(self, command: VerifiedCommand) -> Fields:  # noqa: ARG002 - it says nothing but its name
         """`cmd/update`: look for an update now. What comes of it is told on `event/update` and `event/update-*`."""
-        return self.look_for_update()
+        return {"state": self.look_for_update()["state"]}
 
     def look_for_update(self) -> Fields:
         """How the update stands before the look that this asks for; Refusal `updates-off`."""

@@ -106,7 +106,7 @@ class Stage:
 
     async def look(self, gateway: Gateway) -> None:
         """Have the agent look for an update."""
-        await self.collector.challenger.command(gateway.device, "update", {})
+        await self.collector.challenger.commander.ask(gateway.device, "update", {})
 
     async def looked(self, gateway: Gateway) -> None:
         """Have it look, and wait until it has seen what it is directed to, the last it asks for if nothing is new."""

@@ -40,8 +40,7 @@ def ledger(scene: Scene) -> tuple[tuple[VerifiedEntry, ...], list[CertifiedCheck
 
 
 async def commissioned(scene: Scene) -> None:
-    identifier = await scene.collector.challenger.command(scene.device, "commission", {"owner": HOSPITAL})
-    assert (await scene.answer("commission", identifier))["outcome"] == "done"
+    await scene.collector.challenger.commander.ask(scene.device, "commission", {"owner": HOSPITAL})
 
 
 async def test_every_transition_is_an_entry_that_the_tpm_confirms(serving: Scene) -> None:
@@ -88,7 +87,9 @@ async def test_a_disk_put_back_to_yesterday_is_noticed_on_both_sides(serving: Sc
     await serving.gateway.stop_agent()
     yesterday = database(serving).with_name("yesterday.db")
     shutil.copy(database(serving), yesterday)
+    mark = serving.mark
     await serving.gateway.start_agent()
+    await serving.status("online", since=mark)
     await commissioned(serving)
     assert (await serving.collector.challenger.challenge(serving.device)).error is None
     await serving.gateway.shut_down()

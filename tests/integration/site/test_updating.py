@@ -273,8 +273,9 @@ async def test_a_newer_trust_document_counts_from_the_next_start_on(scene: Updat
     mark = scene.mark
     await scene.look()
     assert (await scene.event("trust-adopted", since=mark))["version"] == 10
+    mark = scene.mark
     await scene.gateway.reboot()
-    await scene.state("health", since=mark)
+    await scene.status("online", since=mark)
     command = scene.command("commission", "77", {"owner": "nobody"})
     assert await scene.refused("commission", "77", command) == "command-forged"
 
