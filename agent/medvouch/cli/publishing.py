@@ -17,6 +17,8 @@ from medvouch.crypto.keys import Signer, SoftwareSigner, load_private_pem
 from medvouch.errors import InputError, Refusal, UsageFault
 from medvouch.formats.directive import Directive
 from medvouch.formats.enrolment import device_id
+from medvouch.formats.suit import Envelope
+from medvouch.formats.suit_manifest import Manifest
 from medvouch.release.repository import AuthoredRepository
 from medvouch.release.tuf_signing import RepositoryKeys
 from medvouch.update import refusals
@@ -74,7 +76,7 @@ def direct(options: argparse.Namespace) -> int:
     release = repository.release(options.release)
     if release is None:
         raise Refusal(refusals.TARGET_UNKNOWN, f"there is no {options.release}")
-    sequence = now if options.sequence is None else options.sequence
+    sequence = _sequence(options.release, repository.contents(release))
     expires, digest = now + options.days * _DAY, bytes.fromhex(release.hashes["sha256"])
     targets = [
         repository.direct(
@@ -100,6 +102,15 @@ def _publish(repository: AuthoredRepository, targets: Sequence[TargetFile], opti
     document = {"repository": str(options.repository), "version": repository.version, "targets": listed}
     show(document, [*lines, f"published as version {repository.version}"], as_json=options.json)
     return 0
+
+
+def _sequence(name: str, envelope: bytes) -> int:
+    """The manifest's, which the directive must say too. InputError `suit-*` where the target is no envelope."""
+    try:
+        return Manifest.parse(Envelope.parse(envelope).manifest).sequence_number
+    except InputError as error:
+        remedy = "name the release's envelope, and nothing else that was published with it"
+        raise InputError(error.code, f"{name}: {error.detail}", place=error.place, remedy=remedy) from error
 
 
 def _open(options: argparse.Namespace) -> AuthoredRepository:

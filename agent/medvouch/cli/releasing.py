@@ -10,6 +10,7 @@ from medvouch.cli.parsing import Run, command, part
 from medvouch.formats.directive import MAX_TARGET_NAME
 
 UEID_BYTES = 33
+MAX_DAYS = 3650
 
 if TYPE_CHECKING:
     from medvouch.cli.parsing import Subparsers
@@ -59,8 +60,6 @@ def _add_direct(subparsers: Subparsers) -> None:
     parser.add_argument("ueids", nargs="+", type=_ueid, metavar="UEID", help="of each device, in hex")
     parser.add_argument("--release", required=True, type=_target, metavar="TARGET", help="the release's envelope")
     parser.add_argument("--days", type=_days, default=30, metavar="N", help="good for so many days (default 30)")
-    words = "higher than the last (default: seconds since 1970)"
-    parser.add_argument("--sequence", type=_whole, metavar="N", help=words)
     _add_places(parser)
 
 
@@ -101,14 +100,6 @@ def _target(text: str) -> str:
 
 
 def _days(text: str) -> int:
-    return _between(text, 1, 3650)
-
-
-def _whole(text: str) -> int:
-    return _between(text, 0, 2**63 - 1)
-
-
-def _between(text: str, least: int, most: int) -> int:
-    if not text.isdecimal() or not text.isascii() or not least <= int(text[:20]) <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:20]) <= MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number from 1 to {MAX_DAYS}")
     return int(text)

@@ -16,8 +16,8 @@ MAX_TARGET_NAME = 256
 class Directive(Record):
     """Run the release whose envelope is the target `release`, of this SHA-256 and length.
 
-    A device follows a directive only if its `sequence` is not lower than that of any it followed before. `expires` in
-    seconds since 1970.
+    `sequence` is the manifest's: by it a device knows, before it fetches anything, what it has installed already.
+    `expires` in seconds since 1970.
     """
 
     FORMAT = "directive"

@@ -131,6 +131,12 @@ class AuthoredRepository:
         """A target that `releases` lists, published or about to be."""
         return self._state.targets["releases"].signed.targets.get(name)
 
+    def contents(self, target: TargetFile) -> bytes:
+        """What was published as a target; StorageFault `repository-damaged` where that is not there any more."""
+        name = f"targets/{target.get_prefixed_paths()[0]}"
+        data = self._contents.get(name)
+        return _required(self._files, name) if data is None else data
+
     def rotate(self, keys: RepositoryKeys, now: int) -> None:
         """A new root that names `keys` for all roles, signed by old and new root keys; everything is signed anew.
 

@@ -10,17 +10,23 @@ import pytest
 
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.cli import publishing, releasing
+from medvouch.daemon.update_source import UpdateSource
 from medvouch.formats.enrolment import device_id
+from medvouch.formats.suit import MAX_ENVELOPE_BYTES
+from medvouch.formats.update import InstalledRelease
+from medvouch.lifecycle.roles import TrustedRole
 from medvouch.update.directing import resolve
 from medvouch.update.repository import Repository
 from medvouch_sim import fixtures
 from medvouch_sim.site import Site
 from support.authoring import BASE, FromFiles
 from support.cli import Caller
+from support.suit import DEVICE, QUALITY_KEYS, RELEASE_KEYS, URI, released
 from support.tufs import DAY, Shelf
 
 UEID = b"\1" + bytes(31) + b"\7"
 NOW = 1_800_000_000
+ENVELOPE = released()
 
 
 @pytest.fixture(autouse=True)
@@ -62,21 +68,39 @@ def test_from_keys_to_a_directed_device(
     medvouch: Caller, made: Path, site: Site, places: tuple[object, ...], tmp_path: Path
 ) -> None:
     envelope = tmp_path / "release.suit"
-    envelope.write_bytes(b"an envelope")
+    envelope.write_bytes(ENVELOPE)
     called = medvouch("release", "trust", site.trust_path, *places)
     assert (called.code, called.err) == (0, "")
     called = medvouch("release", "publish", "1.1.0", envelope, *places, "--json")
-    digest = hashlib.sha256(b"an envelope").hexdigest()
+    digest = hashlib.sha256(ENVELOPE).hexdigest()
     name = "releases/1.1.0/release.suit"
-    assert called.json["targets"] == [{"name": name, "length": 11, "sha256": digest}]
+    assert called.json["targets"] == [{"name": name, "length": len(ENVELOPE), "sha256": digest}]
     called = medvouch("release", "direct", UEID.hex(), "--release", name, "--days", "2", *places)
     assert called.out.splitlines()[-1] == "published as version 4"
     client = device(made)
     assert client.trust() == site.trust_path.read_bytes()
     found = resolve(client, UEID, device_id(UEID), NOW)
     assert found is not None
-    assert (found.directive.sequence, found.directive.expires) == (NOW, NOW + 2 * DAY)
-    assert client.download(found.target, 100) == b"an envelope"
+    assert found.directive.expires == NOW + 2 * DAY
+    assert client.download(found.target, MAX_ENVELOPE_BYTES) == ENVELOPE
+
+
+def test_a_device_follows_what_is_directed(
+    medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path
+) -> None:
+    """The directive says what the manifest does; whoever directs has nothing to know of it."""
+    (tmp_path / "release.suit").write_bytes(ENVELOPE)
+    medvouch("release", "publish", "1.1.0", tmp_path / "release.suit", *places)
+    assert medvouch("release", "direct", UEID.hex(), "--release", "releases/1.1.0/release.suit", *places).code == 0
+    release, quality = (
+        TrustedRole(name, keys.keys, NOW + DAY, NOW + DAY, keys.threshold)
+        for name, keys in (("release", RELEASE_KEYS), ("quality", QUALITY_KEYS))
+    )
+    client = device(made)
+    source = UpdateSource(client, UEID, device_id(UEID), release, quality, DEVICE, [URI], lambda: NOW)
+    offer = source.look(InstalledRelease("", 0, 0), None, 0)
+    assert offer is not None
+    assert (offer.plan.version, offer.plan.sequence) == ("1.1.0", 11)
 
 
 def test_publishing_nothing_new_keeps_it_from_freezing(
@@ -87,14 +111,20 @@ def test_publishing_nothing_new_keeps_it_from_freezing(
     assert device(made, NOW + 5 * DAY).testified_time == NOW + 5 * DAY
 
 
-def test_a_sequence_of_one_s_own(medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path) -> None:
-    (tmp_path / "release.suit").write_bytes(b"x")
-    medvouch("release", "publish", "1", tmp_path / "release.suit", *places)
-    name = "releases/1/release.suit"
-    assert medvouch("release", "direct", UEID.hex(), "--release", name, "--sequence", "0", *places).code == 0
-    found = resolve(device(made), UEID, device_id(UEID), NOW)
-    assert found is not None
-    assert found.directive.sequence == 0
+def test_devices_are_sent_to_an_envelope_and_to_nothing_beside_it(
+    medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"what is new")
+    medvouch("release", "publish", "1", tmp_path / "notes.txt", *places)
+    before = (made / "metadata" / "timestamp.json").read_bytes()
+    called = medvouch("release", "direct", UEID.hex(), "--release", "releases/1/notes.txt", *places)
+    assert (called.code, called.err.count("\n")) == (1, 1)
+    assert "releases/1/notes.txt" in called.err
+    assert "name the release's envelope" in called.err
+    assert (made / "metadata" / "timestamp.json").read_bytes() == before
+    next((made / "targets" / "releases" / "1").iterdir()).unlink()
+    called = medvouch("release", "direct", UEID.hex(), "--release", "releases/1/notes.txt", *places)
+    assert (called.code, "repository-damaged" in called.err) == (6, True)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +135,7 @@ def test_a_sequence_of_one_s_own(medvouch: Caller, made: Path, places: tuple[obj
         (["direct", "zz", "--release", "x"], 2, "not hexadecimal"),
         (["direct", UEID.hex(), "--release", ""], 2, "1 to 256 characters"),
         (["direct", UEID.hex(), "--release", "x", "--days", "0"], 2, "1 to 3650"),
-        (["direct", UEID.hex(), "--release", "x", "--sequence", "-1"], 2, "--sequence"),
-        (["direct", UEID.hex(), "--release", "x", "--sequence", "9" * 5000], 2, "usage"),
+        (["direct", UEID.hex(), "--release", "x", "--days", "9" * 5000], 2, "1 to 3650"),
         (["trust", "KEYS/director.pem"], 3, "director.pem is no trust document"),
         (["trust", "KEYS/none"], 3, "trust-unreadable"),
         (["publish", "1.1.0"], 2, "no files"),
