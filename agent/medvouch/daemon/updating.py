@@ -1,7 +1,8 @@
 """An update from the repository's word to the appraiser's: looked for, staged, activated, tried, self-checked, closed.
 
 Each step is done first and recorded then; what a power cut leaves in between is settled at the next start, from what
-the slots say. The old slot stays as it was until the new one is confirmed.
+the slots say, and what a fault leaves in between at the next try. The old slot stays as it was until the new one is
+confirmed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from medvouch.formats.ledger import Attachments, Transition
 from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.lifecycle.life import Life
 from medvouch.messages.payloads import Fields
+from medvouch.update.admission import check_floor
 from medvouch.update.transitions import OUTCOMES, REPLACEABLE, Cause, Update, advance
 
 log = logging.getLogger(__name__)
@@ -81,12 +83,14 @@ class Updating:
         tried = running == record.slot
         state = Update(record.state)
         if state is Update.STAGED and tried:
-            record = await self._move(record, Cause.ACTIVATE)
+            record = await self._move(replace(record, tries=record.tries + 1), Cause.ACTIVATE)
             state = Update.ACTIVATED
         if state is Update.ACTIVATED:
             await self._settle_activated(record, running)
         elif state is Update.BOOTED:
             await self._settle_booted(record, tried)
+        elif state is Update.FAILED and tried:
+            await self._leave(record)
 
     async def _settle_activated(self, record: UpdateRecord, running: str) -> None:
         if running == record.slot:
@@ -113,12 +117,16 @@ class Updating:
         except (Refusal, InputError) as error:
             log.error("self-check of %s: %s", record.version, error)
             await self._fail(record, error, {"evidence": evidence})
-            await asyncio.to_thread(self._staging.slots.retire, record.slot)
-            await self._staging.reboot()
+            await self._leave(record)
             return
         await asyncio.to_thread(self._staging.slots.confirm)
         installed = InstalledRelease(record.version, record.sequence, record.security_epoch)
         await self._move(record, Cause.SELF_CHECK, installed=installed)
+
+    async def _leave(self, record: UpdateRecord) -> None:
+        """From a slot that failed to the one before."""
+        await asyncio.to_thread(self._staging.slots.retire, record.slot)
+        await self._staging.reboot()
 
     # --- in service --------------------------------------------------------------------------------------------------
 
@@ -159,6 +167,7 @@ class Updating:
         """From wherever it stands as far as it goes."""
         if self._standing.life in (Life.FROZEN, Life.DECOMMISSIONED):
             return
+        await self._settle()
         record = self._standing.update
         if record is None or Update(record.state) in REPLACEABLE:
             record = await self._chosen(record)
@@ -184,17 +193,19 @@ class Updating:
         return await self._notified(offer)
 
     async def _notified(self, offer: Offer) -> UpdateRecord:
-        slot = await asyncio.to_thread(self._staging.slots.other)
-        record = offer.record(slot)
+        record = offer.record(await asyncio.to_thread(self._staging.slots.other))
         attachments = {"directive": offer.directive, "manifest": offer.envelope}
         return await self._move(record, Cause.NOTIFY, attachments=attachments, actor="director")
 
     async def _stage(self, record: UpdateRecord) -> UpdateRecord:
+        """Into the slot that is not running now: since it was chosen the other one may have been given up."""
+        record = replace(record, slot=await asyncio.to_thread(self._staging.slots.other))
         await self._staging.stage(record)
         return await self._move(record, Cause.STAGE)
 
     async def _activate(self, record: UpdateRecord) -> None:
-        """Again read back: since it was staged the device may have been off for a year."""
+        """Again held against the floor and read back: since it was staged the device may have been off for a year."""
+        check_floor(record.version, record.security_epoch, await self._floor())
         await self._staging.reread(record)
         await asyncio.to_thread(self._staging.slots.activate, record.slot)
         await self._move(replace(record, tries=record.tries + 1), Cause.ACTIVATE)

@@ -36,8 +36,13 @@ def admit(plan: InstallPlan, installed: Installed) -> None:
     if plan.sequence <= installed.sequence:
         detail = f"sequence {plan.sequence} where {installed.sequence} is installed"
         raise Refusal(refusals.SEQUENCE_NOT_HIGHER, detail)
-    if plan.security_epoch < installed.floor:
-        detail = f"security epoch {plan.security_epoch} of {plan.version} where the floor is {installed.floor}"
+    check_floor(plan.version, plan.security_epoch, installed.floor)
+
+
+def check_floor(version: str, security_epoch: int, floor: int) -> None:
+    """Refuse what is too old to be safe, `epoch-below-floor`; when it is chosen, and when it is about to be started."""
+    if security_epoch < floor:
+        detail = f"security epoch {security_epoch} of {version} where the floor is {floor}"
         raise Refusal(refusals.EPOCH_BELOW_FLOOR, detail)
 
 

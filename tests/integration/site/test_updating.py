@@ -8,21 +8,28 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from medvouch.adapters.slots import FileSlots
 from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.evidence import UnverifiedEvidence
+from medvouch.cli import wiring
+from medvouch.crypto.floor import approve
 from medvouch.daemon import updating
+from medvouch.daemon.self_check import SelfCheck
+from medvouch.daemon.standing import UPDATE_KEY
 from medvouch.daemon.updating import Updating
-from medvouch.errors import Refusal, StorageFault
+from medvouch.errors import EnvironmentFault, Refusal, StorageFault, TpmFault
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.ear import Tier
+from medvouch.formats.enrolment import ueid
 from medvouch.formats.ledger import Entry
 from medvouch.formats.update import UpdateRecord
 from medvouch.messages import topics
 from medvouch.update.processor import DeviceClass
 from medvouch.update.transitions import Cause
+from medvouch_sim.observer import Heard
 from medvouch_sim.repository_server import Exchange
 from support import sites
-from support.sites import eventually
+from support.sites import eventually, signer
 from support.updating import Updatable, reference, release, updatable
 
 
@@ -30,6 +37,13 @@ from support.updating import Updatable, reference, release, updatable
 async def scene(tmp_path: Path) -> AsyncIterator[Updatable]:
     async with updatable(tmp_path) as scene:
         yield scene
+
+
+def held_up(scene: Updatable, since: int, code: str) -> list[Heard]:
+    """What the gateway said of updates that a fault stopped."""
+    wanted = topics.Event(scene.device, "update-held-up")
+    said = [heard for heard in scene.observer.heard[since:] if heard.topic == wanted]
+    return [heard for heard in said if heard.payload is not None and heard.payload.fields["code"] == code]
 
 
 async def test_an_update_from_the_directive_to_the_verdict(scene: Updatable) -> None:
@@ -199,7 +213,7 @@ async def test_a_confirmed_slot_whose_record_was_lost_is_checked_again(scene: Up
 
         patch.setattr(Updating, "_move", stop)
         await scene.gateway.reboot()
-        await scene.event("update-held-up", since=mark, code="state-full")
+        await eventually(lambda: len(held_up(scene, mark, "state-full")) == 2)  # at the start, and once in service
     assert scene.agent.standing.update is not None
     assert scene.agent.standing.update.state == "booted"
     mark = scene.mark
@@ -232,6 +246,115 @@ async def test_a_slot_that_loses_power_before_it_is_confirmed_is_tried_again_and
     mark = scene.mark
     await scene.gateway.boot()
     assert (await scene.update("failed", since=mark))["reason"] == "slot-fell-back"
+
+
+async def test_a_self_check_that_a_fault_stopped_is_made_up_for(scene: Updatable) -> None:
+    await scene.activated(release("1.1.0"))
+    mark = scene.mark
+    with pytest.MonkeyPatch.context() as patch:
+
+        async def busy(self: SelfCheck) -> bytes:
+            raise TpmFault("tpm-refused", "it is busy", remedy="none")
+
+        patch.setattr(SelfCheck, "evidence", busy)
+        await scene.gateway.reboot()
+        await eventually(lambda: len(held_up(scene, mark, "tpm-refused")) == 2)
+        assert [problem.code for problem in scene.agent.health] == ["tpm-refused"]
+    await scene.look()
+    await scene.update("self_checked", since=mark)
+    await scene.state("health", since=mark, state="ok")
+    assert scene.gateway.slots.record().states[scene.gateway.slots.running()] == "good"
+
+
+async def test_a_restart_that_does_not_come_is_asked_for_again(
+    scene: Updatable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def fails(command: str) -> None:
+        asked.append(command)
+        raise EnvironmentFault("command-failed", "exit status 1", remedy="none")
+
+    monkeypatch.setattr(wiring, "run_command", fails)
+    mark = await scene.activated(release("1.1.0"))
+    await scene.event("update-held-up", since=mark, code="command-failed")
+    await scene.state("health", since=mark, component="update", code="command-failed")
+    await scene.look()
+    await eventually(lambda: len(asked) == 2)
+    assert [problem.code for problem in scene.agent.health] == ["command-failed"]
+
+
+async def test_a_slot_that_failed_is_left_however_often_that_takes(
+    scene: Updatable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.activated(replace(release("1.1.0"), reference=reference("1.0.0")))
+    mark = scene.mark
+    asked: list[str] = []
+
+    async def fails(command: str) -> None:
+        asked.append(command)
+        raise EnvironmentFault("command-failed", "exit status 1", remedy="none")
+
+    monkeypatch.setattr(wiring, "run_command", fails)
+    await scene.gateway.reboot()
+    await scene.update("failed", since=mark)
+    await eventually(lambda: len(asked) == 2)  # at the start, and once in service
+    await scene.gateway.reboot()
+    assert scene.gateway.release == "1.0.0"
+    assert len(asked) == 2
+
+
+async def test_what_was_chosen_goes_to_the_slot_that_is_not_running_when_it_comes(scene: Updatable) -> None:
+    scene.publisher.server.misbehave("images/1.1.0.img", lambda exchange: exchange.head(404, Content_Length="0"))
+    mark = await scene.directed(release("1.1.0"))
+    await scene.event("update-held-up", since=mark, code="fetch-not-found")
+    record = scene.agent.standing.update
+    assert record is not None
+    scene.agent._store.put({UPDATE_KEY: replace(record, slot=scene.gateway.slots.running()).encode()})
+    scene.publisher.server.behave()
+    await scene.look()
+    assert (await scene.update("activated", since=mark))["slot"] == scene.gateway.slots.other()
+
+
+async def test_a_release_that_was_staged_before_the_floor_rose_is_not_started(
+    scene: Updatable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: FileSlots, slot: str) -> None:
+        raise StorageFault("slot-unwritable", "no space", remedy="none")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileSlots, "activate", full)
+        mark = await scene.directed(release("1.1.0"))
+        await scene.event("update-held-up", since=mark, code="slot-unwritable")
+    device = scene.collector.registry.find(scene.device)
+    assert device is not None
+    approver, reached = signer("appraiser"), device.floor
+    while reached <= release("1.1.0").security_epoch:
+        counter = device.floor_base + reached - device.floor
+        approval = approve(approver, device.nv_names["floor"], counter, ueid(device.ek_hash))
+        answer = await scene.collector.challenger.commander.ask(scene.device, "floor", {"approval": approval.encode()})
+        reached = answer["security_epoch"]
+    await scene.look()
+    assert (await scene.update("failed", since=mark))["reason"] == "epoch-below-floor"
+    assert scene.gateway.slots.activated() is None
+
+
+async def test_a_start_that_power_hid_from_the_record_counts_as_a_try(scene: Updatable) -> None:
+    """Power goes between the boot record and the ledger: the slot is armed, and said to be staged."""
+    moved = Updating._move
+
+    async def stop(self: Updating, record: UpdateRecord, cause: Cause, **options: Any) -> UpdateRecord:
+        if cause is Cause.ACTIVATE:
+            raise StorageFault("state-full", "no space", remedy="none")
+        return await moved(self, record, cause, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Updating, "_move", stop)
+        mark = await scene.directed(release("1.1.0"))
+        await scene.event("update-held-up", since=mark, code="state-full")
+        await scene.gateway.cut_power()
+    await scene.gateway.boot()
+    assert (await scene.update("self_checked", since=mark))["tries"] == 1
 
 
 async def test_only_a_good_verdict_on_this_boot_closes_an_update(scene: Updatable) -> None:
