@@ -19,7 +19,13 @@ from medvouch.daemon.standing import Change, Standing
 from medvouch.daemon.worker import Worker
 from medvouch.errors import InputError, MedvouchError, Refusal, StorageFault
 from medvouch.formats.claims import LedgerHead
-from medvouch.formats.ledger import Attachments, CertifiedCheckpoint, LedgerRecord, Statement
+from medvouch.formats.ledger import (
+    MAX_ATTACHMENT_BYTES,
+    Attachments,
+    CertifiedCheckpoint,
+    LedgerRecord,
+    Statement,
+)
 from medvouch.ledger.anchoring import Anchor, Intent
 from medvouch.ledger.statements import Author, digests, sign_entry
 from medvouch.ports import Clock, Commit, LedgerRow, Message, Store
@@ -35,7 +41,10 @@ INDEXES = {COUNTER: LEDGER_COUNTER, HEAD: LEDGER_HEAD}
 
 @dataclass(frozen=True)
 class Circumstances:
-    """Who did it, who answers for it, what lay before them, and a line more; `named`: digests of what is not kept."""
+    """Who did it, who answers for it, what lay before them, and a line more; `named`: digests of what is not kept.
+
+    Attachments that are larger than an entry takes are named by their digests, too, and not kept.
+    """
 
     actor: str
     owner: str = ""
@@ -70,7 +79,8 @@ class Pen:
             detail=around.detail[:1024],
             digests={**digests(around.attachments), **around.named},
         )
-        entry = sign_entry(statement, around.attachments, self.signer, self.author)
+        kept = {name: data for name, data in around.attachments.items() if len(data) <= MAX_ATTACHMENT_BYTES}
+        entry = sign_entry(statement, kept, self.signer, self.author)
         return LedgerRow(index, entry.encode(), merkle.leaf_hash(entry.statement))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.standing import TIME_KEY, TRUST_KEY, Change, Standing
-from medvouch.formats.ledger import MAX_ATTACHMENT_BYTES, Transition
+from medvouch.formats.ledger import Transition
 from medvouch.ports import Clock, Store
 from medvouch.update.repository import Repository
 from medvouch.update.trusted_time import trusted_now
@@ -54,7 +54,6 @@ class TrustAdoption:
         if version <= before:
             return
         change = Change(Transition("trust-document", str(before), str(version), "publish"), {TRUST_KEY: data})
-        attachments = {"trust": data} if len(data) <= MAX_ATTACHMENT_BYTES else {}
-        around = Circumstances("update repository", self.standing.owner, attachments)
+        around = Circumstances("update repository", self.standing.owner, {"trust": data})
         message = self.reporter.event_message("trust-adopted", {"version": version})
         await self.recorder.record(change, around, [message])
