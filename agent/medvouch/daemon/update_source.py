@@ -38,9 +38,9 @@ class Offer:
         return hashlib.sha256(self.envelope).digest()
 
     def record(self, slot: str) -> UpdateRecord:
-        """As it is remembered."""
+        """As it is remembered. Raises InputError `update-limit` where it could not be read back."""
         payload = self.image
-        return UpdateRecord(
+        record = UpdateRecord(
             state=Update.NONE,
             version=self.plan.version,
             sequence=self.plan.sequence,
@@ -54,6 +54,7 @@ class Offer:
             tries=0,
             code="",
         )
+        return UpdateRecord.parse(record.encode())
 
 
 @dataclass(frozen=True)
