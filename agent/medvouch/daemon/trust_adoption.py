@@ -51,7 +51,7 @@ class TrustAdoption:
         if data == used:
             return
         version, before = self.check(data), self.check(used) if used else self.in_use
-        if version <= before:
+        if version <= max(before, self.in_use):
             return
         change = Change(Transition("trust-document", str(before), str(version), "publish"), {TRUST_KEY: data})
         around = Circumstances("update repository", self.standing.owner, {"trust": data})

@@ -403,6 +403,24 @@ async def test_a_newer_trust_document_counts_from_the_next_start_on(scene: Updat
     assert await scene.refused("commission", "77", command) == "command-forged"
 
 
+async def test_a_trust_document_older_than_the_one_in_use_is_not_adopted(scene: Updatable) -> None:
+    """The image came with a newer one than the repository had brought before."""
+    trust = scene.site.trust
+    scene.publisher.trust(replace(trust, version=trust.version + 1).encode())
+    mark = scene.mark
+    await scene.look()
+    await scene.event("trust-adopted", since=mark)
+    scene.site.trust_path.write_bytes(replace(trust, version=trust.version + 5).encode())
+    await scene.gateway.reboot()
+    mark, asked = scene.mark, len(scene.publisher.server.requests)
+    scene.publisher.trust(replace(trust, version=trust.version + 3).encode())
+    await scene.look()
+    await eventually(lambda: any("trust.cbor" in path for path in scene.publisher.server.requests[asked:]))
+    scene.publisher.trust(replace(trust, version=trust.version + 6).encode())
+    await scene.look()
+    assert (await scene.event("trust-adopted", since=mark))["version"] == trust.version + 6
+
+
 async def test_a_user_of_the_machine_asks_for_the_update(scene: Updatable) -> None:
     scene.publisher.publish(release("1.1.0"))
     scene.publisher.direct(scene.gateway.entry.ek_hash, release("1.1.0"))
