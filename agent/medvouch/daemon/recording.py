@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -134,7 +135,8 @@ class Recorder:
             if self._health.report(COMPONENT, error):
                 log.warning("%s", error)
                 fields = {"code": error.code, "detail": error.detail}
-                await self._reporter.event("checkpoint-failed", fields)
+                with suppress(StorageFault):  # the store has told health of it
+                    await self._reporter.event("checkpoint-failed", fields)
         else:
             self._health.clear(COMPONENT)
 
