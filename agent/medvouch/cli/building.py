@@ -183,8 +183,8 @@ def _measured(path: Path) -> tuple[bytes, int]:
 
 
 def _written(envelope: bytes, path: Path, options: argparse.Namespace) -> int:
-    write_durably(path, envelope)
     document, lines = inspect_suit(envelope)
+    write_durably(path, envelope)
     document, lines = {"file": str(path), **document}, [f"{path}, {len(envelope)} bytes", *lines]
     show(document, lines, as_json=options.json)
     return 0

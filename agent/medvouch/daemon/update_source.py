@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from medvouch.errors import Refusal
 from medvouch.formats.directive import Directive
+from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.update.admission import Installed, admit, check_url
@@ -18,8 +19,6 @@ from medvouch.update.refusals import DIRECTIVE_MISMATCH, MANIFEST_INCOMPLETE
 from medvouch.update.repository import Repository
 from medvouch.update.transitions import Update
 from medvouch.update.verification import RoleKeys, verify_envelope
-
-MAX_ENVELOPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)

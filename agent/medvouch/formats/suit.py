@@ -24,8 +24,8 @@ from medvouch.formats.suit_commands import PLACE, Sha256Digest, Wrapped, byte_st
 from medvouch.formats.suit_manifest import SEVERABLE, Member
 
 TAG_ENVELOPE = 107
-MAX_ENVELOPE_BYTES = 4 << 20
-"""The largest part are reference values, of which the trust document allows 1 MiB."""
+MAX_ENVELOPE_BYTES = 1 << 20
+"""The largest part are reference values. As much as a device fetches, and an entry of its ledger keeps."""
 MAX_MANIFEST_BYTES = 1 << 16
 MAX_MEMBER_BYTES = 1 << 16
 MAX_SIGNATURES = 16

@@ -10,8 +10,9 @@ import pytest
 
 from medvouch.crypto.cose import sign
 from medvouch.crypto.keys import SoftwareSigner
-from medvouch.formats.reference import CONTENT_TYPE, ReferenceValues
+from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
+from medvouch.formats.trust import MAX_REFERENCE_BYTES
 from medvouch.update.payload import Payload
 from medvouch.update.processor import DeviceClass, plan
 from medvouch.update.verification import RoleKeys, verify_envelope
@@ -107,6 +108,18 @@ def test_reference_values_of_another_release(
     assert called.code == 2
     assert called.err.startswith("medvouch: reference-of-another-release: ")
     assert f"is of release {values.release}, epoch {values.security_epoch}, not of 1.1.0, epoch 2" in called.err
+
+
+def test_an_envelope_that_no_device_would_fetch_is_not_made(medvouch: Caller, reference: Path, out: Path) -> None:
+    """Nearly as many reference values as a trust document takes: with the manifest they are too many."""
+    event = ReferenceEvent("x" * 190, {"sha256": bytes(32)})
+    pcr = PcrReference(4, Mode.EXACT, (event,) * 4096)
+    reference.write_bytes(signed_values(replace(VALUES, command_lines=("c" * 3400,), pcrs=(pcr,))))
+    assert MAX_ENVELOPE_BYTES - 1000 < reference.stat().st_size <= MAX_REFERENCE_BYTES
+    called = medvouch(*build_options(reference, out))
+    assert (called.code, called.err.count("\n")) == (1, 1)
+    assert called.err.startswith("medvouch: suit-limit: ")
+    assert not out.exists()
 
 
 def test_what_are_no_reference_values(medvouch: Caller, reference: Path, out: Path) -> None:
