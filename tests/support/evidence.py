@@ -25,12 +25,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from medvouch.attestation.appraisal import Anchors, BootClock, Expectation
 from medvouch.attestation.evidence import (
     EAT_CONTENT_TYPE,
-    PcrValues,
     QuoteRecord,
     encode_evidence,
     qualifying_data,
 )
 from medvouch.attestation.provisioning import LDEVID_TEMPLATE
+from medvouch.attestation.quotes import PcrValues
 from medvouch.attestation.reference import VerifiedReference, verify_references
 from medvouch.attestation.replay import VerifiedEvent, replay
 from medvouch.crypto import cose
@@ -183,6 +183,7 @@ def expectation(**changes: Any) -> Expectation:
         attestation_key=LAK.public_key(),
         client_key_thumbprint=CLIENT_KEY,
         last_clock=BootClock(CLOCK.reset_count, CLOCK.restart_count, CLOCK.clock - 1),
+        qualified_name=QUALIFIED_SIGNER,
     )
     return replace(known, **changes)
 

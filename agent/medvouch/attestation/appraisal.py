@@ -11,6 +11,7 @@ from medvouch.attestation.evidence import EAT_CONTENT_TYPE, QuoteRecord, Unverif
 from medvouch.attestation.key_roles import check_device_key
 from medvouch.attestation.ledger_heads import LedgerExpectation, consistent_head
 from medvouch.attestation.policy import Policy
+from medvouch.attestation.quotes import check_nonce, signed_quote, verified_values
 from medvouch.attestation.reference import VerifiedReference, match
 from medvouch.attestation.replay import Logs, Replay, replay
 from medvouch.attestation.semantics import Boot, SecureBoot, understand
@@ -21,7 +22,7 @@ from medvouch.errors import Refusal
 from medvouch.formats import eventlog, ima, systemd
 from medvouch.formats.eat import Eat, LedgerHead
 from medvouch.formats.enrolment import device_id
-from medvouch.formats.tpm import Attest, CertifyInfo, PcrSelection, QuoteInfo, SignedAttest
+from medvouch.formats.tpm import Attest, CertifyInfo
 from medvouch.formats.tpm_public import Public
 
 
@@ -41,7 +42,8 @@ class Expectation:
     `nonce` None: an offline verifier that issued no challenge, so freshness is not judged. `attestation_key` and
     `client_key_thumbprint` None: no enrolment record at hand, the certificates alone say whose keys these are.
     `last_clock`: of the last evidence accepted from this device. `ledger` None: nothing is known of its ledger, and
-    nothing is said of it. `floor` is the security epoch below which it may run no release.
+    nothing is said of it. `floor` is the security epoch below which it may run no release. `qualified_name`: of the
+    attestation key in its TPM, where it was noted.
     """
 
     appraiser: str
@@ -52,6 +54,7 @@ class Expectation:
     last_clock: BootClock | None = None
     ledger: LedgerExpectation | None = None
     floor: int = 0
+    qualified_name: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,12 @@ def appraise(
 
     1.  The LAK certificate chains to the enrolment authority and holds at the judged time.
     2.  It names the device that was asked, and its key is the one enrolled.
-    3.  That key signed the quote, and it is a quote.
-    4.  That key certified (TPM2_Certify) exactly the key that signs the claims.
+    3.  That key signed the quote, a TPM generated it, and it is a quote; the key stands where it was enrolled.
+    4.  That key, standing there too, certified (TPM2_Certify) exactly the key that signs the claims.
     5.  The claims' signature holds; only now are they parsed.
     6.  They answer this challenge, for this appraiser, from this connection key and this device.
     7.  The quote is bound to these claims.
-    8.  The quote covers exactly the required PCRs, and the values stand under the same numbers.
+    8.  The quote covers exactly the required PCRs, of banks that are believed; the values stand under their numbers.
     9.  The values are the ones quoted.
     10. The TPM's clock rose since the last accepted evidence.
     11. The claims are of this boot.
@@ -103,23 +106,22 @@ def appraise(
     """
     record = evidence.quote
     device, attestation_key = _attestation_key(record, expected, anchors, judged_at)  # 1, 2
-    quote, quoted = _verified_quote(record.quote, attestation_key)  # 3
-    eat_key = _certified_eat_key(record, attestation_key)  # 4
+    signed = signed_quote(record.quote, attestation_key, expected.qualified_name)  # 3
+    quote = signed.attest
+    eat_key = _certified_eat_key(record, attestation_key, quote.qualified_signer)  # 4
     payload = _verified_claims(evidence.eat, eat_key)  # 5
     claims = Eat.parse(payload)
     _check_addressing(claims, device, expected)  # 6
     if quote.extra_data != qualifying_data(claims.audience, claims.nonce, payload):  # 7
         raise Refusal(refusals.BINDING_MISMATCH, "the quote's qualifyingData is not made from these claims")
-    _check_selection(quoted, record, policy)  # 8
-    if tpm.pcr_digest(record.pcrs, quoted.selection) != quoted.pcr_digest:  # 9
-        raise Refusal(refusals.PCR_DIGEST_MISMATCH, "the digest over the PCR values is not the quoted one")
+    pcrs = verified_values(signed, record.pcrs, policy.selection).pcrs  # 8, 9
     clock = _risen_clock(quote, expected.last_clock)  # 10
     if claims.boot_count != clock.reset_count:  # 11
         detail = f"claims say boot {claims.boot_count}, the quote {clock.reset_count}"
         raise Refusal(refusals.BOOT_COUNT_MISMATCH, detail)
     if hashlib.sha256(evidence.uefi).digest() != claims.uefi_log_digest:  # 12
         raise Refusal(refusals.LOG_DIGEST_MISMATCH, "the claims name another event log", place="uefi")
-    replayed = replay(_logs(evidence), record.pcrs)  # 13
+    replayed = replay(_logs(evidence), pcrs)  # 13
     head = None
     if expected.ledger is not None:  # 14
         head = consistent_head(evidence.checkpoint, claims, quote, attestation_key, expected.ledger)
@@ -166,21 +168,14 @@ def _attestation_key(
     return device, key
 
 
-def _verified_quote(signed: SignedAttest, key: PublicKey) -> tuple[Attest, QuoteInfo]:
-    try:
-        attest = tpm.verify_attest(signed, key).attest
-    except Refusal as error:
-        raise Refusal(refusals.QUOTE_SIGNATURE_INVALID, error.detail) from error
-    if not isinstance(attest.attested, QuoteInfo):
-        raise Refusal(refusals.QUOTE_TYPE_WRONG, f"it is a {type(attest.attested).__name__}")
-    return attest, attest.attested
-
-
-def _certified_eat_key(record: QuoteRecord, attestation_key: PublicKey) -> PublicKey:
+def _certified_eat_key(record: QuoteRecord, attestation_key: PublicKey, signer: bytes) -> PublicKey:
     try:
         attest = tpm.verify_attest(record.ldevid_certify, attestation_key).attest
     except Refusal as error:
         raise Refusal(refusals.EAT_KEY_NOT_CERTIFIED, error.detail) from error
+    if attest.qualified_signer != signer:
+        detail = f"the quote is by {signer.hex()}, TPM2_Certify by {attest.qualified_signer.hex()}"
+        raise Refusal(refusals.SIGNER_ELSEWHERE, detail, place="TPM2_Certify")
     name = tpm.name(record.ldevid_public)
     if not isinstance(attest.attested, CertifyInfo) or attest.attested.name != name:
         raise Refusal(refusals.EAT_KEY_NOT_CERTIFIED, "TPM2_Certify is over another object")
@@ -197,7 +192,7 @@ def _verified_claims(eat: bytes, key: PublicKey) -> bytes:
 
 
 def _check_addressing(claims: Eat, device: str, expected: Expectation) -> None:
-    if expected.nonce is not None and claims.nonce != expected.nonce:
+    if expected.nonce is not None and claims.nonce != check_nonce(expected.nonce):
         raise Refusal(refusals.NONCE_MISMATCH, f"{expected.nonce.hex()} was asked, {claims.nonce.hex()} answered")
     if claims.audience != expected.appraiser:
         raise Refusal(refusals.AUDIENCE_MISMATCH, f"it was made for {claims.audience!r}, we are {expected.appraiser!r}")
@@ -206,16 +201,6 @@ def _check_addressing(claims: Eat, device: str, expected: Expectation) -> None:
         raise Refusal(refusals.CLIENT_KEY_MISMATCH, f"enrolled {thumbprint.hex()}")
     if device_id(claims.ueid) != device:
         raise Refusal(refusals.UEID_MISMATCH, f"the claims name {claims.ueid.hex()}")
-
-
-def _check_selection(quoted: QuoteInfo, record: QuoteRecord, policy: Policy) -> None:
-    if not any(pcrs for _, pcrs in quoted.selection.banks):
-        raise Refusal(refusals.PCR_SELECTION_EMPTY, "the quote selects no PCR")
-    if quoted.selection != policy.selection:
-        raise Refusal(refusals.PCR_SELECTION_MISMATCH, f"quoted {quoted.selection}, required {policy.selection}")
-    labels = PcrSelection.of(record.pcrs)
-    if dict(labels.banks) != dict(quoted.selection.banks):
-        raise Refusal(refusals.PCR_VALUES_RELABELLED, f"quoted {quoted.selection}, the values are labelled {labels}")
 
 
 def _risen_clock(quote: Attest, last: BootClock | None) -> BootClock:

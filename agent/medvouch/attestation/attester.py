@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from medvouch.attestation.evidence import EAT_CONTENT_TYPE, PcrValues, QuoteRecord, encode_evidence, qualifying_data
+from medvouch.attestation.evidence import EAT_CONTENT_TYPE, QuoteRecord, encode_evidence, qualifying_data
 from medvouch.attestation.provisioning import attestation_key, load_ldevid
+from medvouch.attestation.quotes import PcrValues
 from medvouch.attestation.tpm_signer import TpmSigner
 from medvouch.crypto import cose
 from medvouch.crypto.tpm import pcr_digest

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medvouch.attestation import refusals
+from medvouch.attestation.quotes import PcrValues
 from medvouch.errors import InputError, Refusal
 from medvouch.formats import cbor
 from medvouch.formats.algorithms import HashAlg
@@ -35,8 +36,6 @@ MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
 MAX_CERTIFICATE_BYTES = 8192
 MAX_STRUCTURE_BYTES = 2048
 """Bound of a TPMS_ATTEST, TPMT_SIGNATURE or TPMT_PUBLIC; real ones stay under 1 KiB."""
-
-PcrValues = Mapping[HashAlg, Mapping[int, bytes]]
 
 
 def qualifying_data(appraiser: str, nonce: bytes, eat_payload: bytes) -> bytes:

@@ -12,6 +12,7 @@ from medvouch.attestation.appraisal import Anchors, Appraisal, Expectation, appr
 from medvouch.attestation.evidence import UnverifiedEvidence, evidence_digest
 from medvouch.attestation.ledger_heads import LedgerExpectation
 from medvouch.attestation.policy import Policy
+from medvouch.attestation.quotes import check_nonce
 from medvouch.attestation.results import Occasion, affirm, contraindicate, sign_result
 from medvouch.collector.commanding import Commander
 from medvouch.collector.presence import Presence
@@ -114,7 +115,7 @@ class Challenger:
         if device in self._asked:
             detail = f"the last challenge of {device} has not ended yet"
             raise UsageFault("challenge-under-way", detail, remedy="wait for its verdict")
-        nonce = self._entropy.bytes(NONCE_BYTES)
+        nonce = check_nonce(self._entropy.bytes(NONCE_BYTES))
         asked = self._asked[device] = _Asked(nonce, self.commander.new_id(), asyncio.get_running_loop().create_future())
         try:
             data = await self._evidence(record, asked, timeout_s)

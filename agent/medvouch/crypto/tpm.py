@@ -18,11 +18,13 @@ from medvouch.crypto.keys import PublicKey, coordinate_size, draw_private_key
 from medvouch.errors import InputError, Refusal
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.hashing import digest
-from medvouch.formats.tpm import Attest, PcrSelection, Signature, SignatureAlg, SignedAttest, sized
+from medvouch.formats.tpm import GENERATED, Attest, PcrSelection, Signature, SignatureAlg, SignedAttest, sized
 from medvouch.formats.tpm_public import Curve, EccParameters, NvPublic, ObjectAttribute, Public
 
 RSA_DEFAULT_EXPONENT = 65537
 MIN_RSA_BITS = 2048
+ENDORSEMENT = bytes.fromhex("4000000b")
+"""TPM_RH_ENDORSEMENT (Part 2, 7.4)."""
 CC_POLICY_AUTHORIZE = 0x0000016A
 """TPM_CC_PolicyAuthorize (Part 2, 6.5.2)."""
 
@@ -37,6 +39,7 @@ _HASHES: dict[HashAlg, hashes.HashAlgorithm] = {
     HashAlg.SHA512: hashes.SHA512(),
 }
 """The hashes that are still believed in."""
+BELIEVED_HASHES = frozenset(_HASHES)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ class VerifiedAttest:
 def verify_attest(signed: SignedAttest, key: PublicKey) -> VerifiedAttest:
     """Check the signature of an attestation structure, then parse it.
 
+    Raises as `verify_signature`, InputError `tpm-*` where it is no attestation structure.
+    """
+    algorithm = verify_signature(signed, key)
+    return VerifiedAttest(Attest.parse(signed.attest), algorithm)
+
+
+def verify_signature(signed: SignedAttest, key: PublicKey) -> HashAlg:
+    """Check the signature over an attestation structure that is not parsed yet; the hash that was signed.
+
     Raises InputError `tpm-*`, Refusal `attest-algorithm` where the scheme is not one of the key's or its hash too weak,
     `attest-signature-invalid` where the key did not sign these bytes.
     """
@@ -60,7 +72,12 @@ def verify_attest(signed: SignedAttest, key: PublicKey) -> VerifiedAttest:
         _verify(signature, key, signed.attest)
     except InvalidSignature:
         raise Refusal(refusals.ATTEST_SIGNATURE_INVALID, "the key did not sign this") from None
-    return VerifiedAttest(Attest.parse(signed.attest), signature.hash)
+    return signature.hash
+
+
+def generated(attest: bytes) -> bool:
+    """Whether it leads with TPM_GENERATED_VALUE: a restricted key signs nothing from outside that does."""
+    return attest[:4] == GENERATED.to_bytes(4, "big")
 
 
 def _verify(signature: Signature, key: PublicKey, data: bytes) -> None:
@@ -79,6 +96,15 @@ def _verify(signature: Signature, key: PublicKey, data: bytes) -> None:
 def name(public: bytes) -> bytes:
     """The Name of a key from its TPMT_PUBLIC (Part 1, 16): nameAlg || digest. Raises InputError `tpm-*`."""
     return _name(Public.parse(public).name_alg, public)
+
+
+def qualified_name(key_name: bytes, parent: bytes = ENDORSEMENT) -> bytes:
+    """The Qualified Name of a key (Part 1, 16): its nameAlg || digest over `parent` || its Name.
+
+    `parent` is the parent's own Qualified Name, or the hierarchy's handle where the key is a primary one.
+    """
+    algorithm = HashAlg(int.from_bytes(key_name[:2], "big"))
+    return algorithm.to_bytes(2, "big") + _digest(algorithm, parent + key_name)
 
 
 def nv_name(public: bytes) -> bytes:

@@ -74,12 +74,25 @@ def certifies(**changes: object) -> Change:
 A_CERTIFICATION = CertifyInfo(QUALIFIED_SIGNER, QUALIFIED_SIGNER)
 A_QUOTE = QuoteInfo(PcrSelection.of({SHA256: [0]}), bytes(32))
 
+
+@dataclass(frozen=True)
+class Bytes:
+    """A part as it is encoded."""
+
+    data: bytes
+
+    def encode(self) -> bytes:
+        return self.data
+
+
 STEPS: dict[str, Change] = {
     "certificate-untrusted": fix("lak_certificate", certificate(LAK, issuer=issuing("stranger"))),
     "identity-mismatch": fix("lak_certificate", certificate(LAK, device="ab" * 16)),
     "signer-not-enrolled": fix("lak", OTHER),
     "quote-signature-invalid": fix("quote_key", OTHER),
+    "quote-not-generated": ("quote", lambda attest: Bytes(b"\0" + attest.encode()[1:])),
     "quote-type-wrong": fields("quote", type=AttestType.CERTIFY, attested=A_CERTIFICATION),
+    "signer-elsewhere": fields("quote", qualified_signer=b"\x00\x0b" + bytes(31) + b"\1"),
     "eat-key-not-certified": fix("certify_key", OTHER),
     "key-not-tpm-bound": (
         "ldevid_public",
@@ -92,7 +105,8 @@ STEPS: dict[str, Change] = {
     "ueid-mismatch": fields("claims", ueid=b"\x01" + bytes(32)),
     "binding-mismatch": fields("quote", extra_data=bytes(32)),
     "pcr-selection-empty": on_pcrs("pcrs", lambda _: {}),
-    "pcr-selection-mismatch": on_pcrs("pcrs", lambda pcrs: {pcr: pcrs[pcr] for pcr in pcrs if pcr != 4}),
+    "pcr-selection-partial": on_pcrs("pcrs", lambda pcrs: {pcr: pcrs[pcr] for pcr in pcrs if pcr != 4}),
+    "pcr-selection-mismatch": on_pcrs("pcrs", lambda pcrs: {**pcrs, 16: bytes(32)}),
     "pcr-values-relabelled": on_pcrs("shown", lambda pcrs: {pcr + 1: value for pcr, value in pcrs.items()}),
     "pcr-digest-mismatch": on_pcrs("shown", lambda pcrs: dict.fromkeys(pcrs, bytes(32))),
     "tpm-cleared": fields("quote", clock_info=replace(CLOCK, reset_count=CLOCK.reset_count - 1)),
@@ -107,16 +121,6 @@ STEPS: dict[str, Change] = {
     "event-unexpected": ("boot", lambda boot: boot.event(12, EventType.EV_EFI_ACTION, b"another")),
 }
 """By the code that they are refused with, one change for each step, in the order of the steps."""
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """A part as it is encoded."""
-
-    data: bytes
-
-    def encode(self) -> bytes:
-        return self.data
 
 
 def test_good_evidence_is_affirmed() -> None:
@@ -181,9 +185,14 @@ def test_claims_are_signed_as_claims() -> None:
     assert code(fix("eat_type", "application/cbor")) == "eat-signature-invalid"
 
 
-def test_a_quote_that_the_tpm_did_not_generate() -> None:
-    """A restricted key signs no such thing; whoever did, it was no TPM."""
-    assert code(("quote", lambda attest: Bytes(b"\0" + attest.encode()[1:]))) == "tpm-malformed"
+def test_quote_and_certification_are_by_the_key_in_one_place() -> None:
+    """Also where it was not noted at enrolment where that is."""
+    elsewhere = fields("certify", qualified_signer=b"\x00\x0b" + bytes(31) + b"\1")
+    assert code(elsewhere) == code(elsewhere, qualified_name=None) == "signer-elsewhere"
+
+
+def test_a_challenge_that_is_none() -> None:
+    assert code(fields("claims", nonce=bytes(32)), nonce=bytes(32)) == "nonce-constant"
 
 
 def test_evidence_without_the_growing_logs() -> None:
@@ -262,7 +271,7 @@ def test_a_clock_after_a_power_cut_is_accepted_and_said() -> None:
     [
         ({}, "pcr-selection-empty"),
         ({SHA256: {pcr: bytes(32) for pcr in range(17)}}, "pcr-selection-mismatch"),
-        ({SHA384: {pcr: bytes(48) for pcr in range(16)}}, "pcr-selection-mismatch"),
+        ({SHA384: {pcr: bytes(48) for pcr in range(16)}}, "pcr-selection-partial"),
         ({bank: {pcr: bytes(bank.size) for pcr in range(16)} for bank in (SHA256, SHA384)}, "pcr-selection-mismatch"),
     ],
     ids=["no-bank", "one-more", "another-bank", "a-bank-more"],
@@ -272,16 +281,16 @@ def test_the_quote_covers_what_is_required(pcrs: dict[HashAlg, dict[int, bytes]]
 
 
 @pytest.mark.parametrize(
-    "shown",
+    ("shown", "expected"),
     [
-        on_pcrs("shown", lambda pcrs: {pcr: value for pcr, value in pcrs.items() if pcr}),
-        on_pcrs("shown", lambda pcrs: pcrs | {16: bytes(32)}),
-        ("shown", lambda pcrs: pcrs | {SHA384: {}}),
+        (on_pcrs("shown", lambda pcrs: {pcr: pcrs[pcr] for pcr in pcrs if pcr}), "pcr-values-incomplete"),
+        (on_pcrs("shown", lambda pcrs: pcrs | {16: bytes(32)}), "pcr-values-unquoted"),
+        (("shown", lambda pcrs: pcrs | {SHA384: {}}), "pcr-values-unquoted"),
     ],
     ids=["one-less", "one-more", "an-empty-bank-more"],
 )
-def test_the_values_stand_under_what_was_quoted(shown: Change) -> None:
-    assert code(shown) == "pcr-values-relabelled"
+def test_the_values_stand_under_what_was_quoted(shown: Change, expected: str) -> None:
+    assert code(shown) == expected
 
 
 def test_two_banks_in_any_order() -> None:
