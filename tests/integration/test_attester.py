@@ -131,7 +131,7 @@ def attester(device: Device, tpm: TssTpm) -> Attester:
 
 
 def nonce(number: int) -> bytes:
-    return number.to_bytes(32, "big")
+    return (number + 1).to_bytes(32, "big")
 
 
 def test_evidence_of_a_release_is_affirmed(device: Device, attester: Attester) -> None:

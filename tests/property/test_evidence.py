@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medvouch.attestation.evidence import QuoteRecord, UnverifiedEvidence, encode_evidence
+from medvouch.attestation.quotes import PcrValues
 from medvouch.errors import InputError, Refusal
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.reference import Mode, PcrReference, ReferenceEvent, ReferenceValues

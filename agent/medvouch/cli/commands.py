@@ -124,6 +124,13 @@ def verify(options: argparse.Namespace) -> int:
     return 0 if document["status"] in {"affirming", "holds"} else 1
 
 
+def verify_quote(options: argparse.Namespace) -> int:
+    """`medvouch verify quote`: 0 where it holds, 1 where it does not."""
+    from medvouch.cli import quoting  # noqa: PLC0415 - as above
+
+    return quoting.verify(options)
+
+
 def ledger_show(options: argparse.Namespace) -> int:
     """`medvouch ledger show`: what it says, nothing of it checked."""
     data = read_bounded(options.file, MAX_BUNDLE_BYTES) if options.file else _exported(options)

@@ -73,7 +73,7 @@ def _eventlog_lines(document: dict[str, Any]) -> list[str]:
 
 def inspect_ima(data: bytes) -> Inspected:
     """An IMA list, binary or ASCII. An entry that is a violation stands for no file's digest."""
-    entries = ima.parse_ascii(data.decode()) if _is_ascii(data) else ima.parse_binary(data)
+    entries = ima.parse_ascii(data.decode()) if is_ascii_list(data) else ima.parse_binary(data)
     rows = [_measurement(entry) for entry in entries]
     violations = [row for row in rows if row["violation"]]
     lines = [f"IMA measurement list: {_count(rows, 'entry', 'entries')}, {_count(violations, 'violation')}"]
@@ -110,7 +110,7 @@ def _short(text: str) -> str:
     return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
 
 
-def _is_ascii(data: bytes) -> bool:
+def is_ascii_list(data: bytes) -> bool:
     """The ASCII form begins with the PCR in decimal, the binary one with it in four bytes, most of them zero."""
     return b"\0" not in data[:4] and data.isascii()
 

@@ -29,6 +29,7 @@ examples:
   medvouch verify evidence.cbor --trust trust.cbor
 """
 INTERRUPTED = 130
+VERIFY_QUOTE = "verify quote"
 LAST_YEAR = 9998
 """Of judging: certificates without expiry end in 9999."""
 
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     accept_any_text()
+    if _means_quote(given):
+        given[:2] = [VERIFY_QUOTE]
     try:
         options = _parser().parse_args(given)
         run: Run = options.run
@@ -63,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_update,
         _add_attest,
         _add_verify,
+        _add_verify_quote,
         _add_ledger,
         _add_inspect,
         _add_config,
@@ -115,6 +119,32 @@ def _add_verify(subparsers: Subparsers) -> None:
     parser.add_argument("--nonce", type=_nonce, metavar="HEX", help="the challenge; without it freshness is not judged")
     parser.add_argument("--device", metavar="ID", help="the device that was asked")
     _at_option(parser)
+
+
+def _means_quote(given: Sequence[str]) -> bool:
+    """Whether these are `verify quote`, and not `verify FILE` with a file of that name, which must be told a trust."""
+    return list(given[:2]) == VERIFY_QUOTE.split() and not any(word.split("=")[0] == "--trust" for word in given)
+
+
+def _add_verify_quote(subparsers: Subparsers) -> None:
+    example = (
+        "medvouch verify quote --public ak.pem --message quote.msg --signature quote.sig --pcrs quote.pcrs "
+        "--nonce 00112233445566778899aabbccddeeff --eventlog binary_bios_measurements"
+    )
+    summary = "check a quote as tpm2_quote writes it, and replay logs against it"
+    parser = command(subparsers, VERIFY_QUOTE, commands.verify_quote, summary, example)
+    for name, what in (
+        ("public", "the attestation key (PEM)"),
+        ("message", "TPMS_ATTEST"),
+        ("signature", "TPMT_SIGNATURE, or a plain one: DER for ECDSA, the bytes for RSA"),
+        ("pcrs", "PCR values, serialized or values alone"),
+    ):
+        parser.add_argument(f"--{name}", required=True, type=existing_file, metavar="FILE", help=what)
+    parser.add_argument("--nonce", required=True, type=_hex, metavar="HEX", help="the qualifying data that was asked")
+    what = "hash of a plain signature (default sha256)"
+    parser.add_argument("--hash", choices=["sha256", "sha384", "sha512"], default="sha256", help=what)
+    parser.add_argument("--eventlog", type=existing_file, metavar="FILE", help="TCG event log to replay")
+    parser.add_argument("--ima", type=existing_file, metavar="FILE", help="IMA list to replay, binary or ASCII")
 
 
 def _trust_option(parser: argparse.ArgumentParser) -> None:
@@ -209,11 +239,15 @@ def _add_release(subparsers: Subparsers) -> None:
     releasing.add_parsers(steps)
 
 
-def _nonce(text: str) -> bytes:
+def _hex(text: str) -> bytes:
     try:
-        nonce = bytes.fromhex(text)
+        return bytes.fromhex(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not hexadecimal") from None
+
+
+def _nonce(text: str) -> bytes:
+    nonce = _hex(text)
     if len(nonce) not in NONCE_SIZES:
         raise argparse.ArgumentTypeError(f"{len(nonce)} bytes where 8 to 64 are wanted")
     return nonce

@@ -128,7 +128,7 @@ def _result(data: bytes, appraisers: Sequence[PublicKey], nonce: bytes | None, d
 
 
 def _affirmed(appraisal: Appraisal, *, fresh: bool) -> Verified:
-    rows = _rows(appraisal.replay.table)
+    rows = pcr_rows(appraisal.replay.table)
     document: dict[str, Any] = {
         "kind": "evidence",
         "status": "affirming",
@@ -139,7 +139,7 @@ def _affirmed(appraisal: Appraisal, *, fresh: bool) -> Verified:
         "freshness": "answers the nonce" if fresh else "not judged (no --nonce)",
         "clock_safe": appraisal.clock_safe,
     }
-    return {**document, "pcrs": rows}, [*aligned(document), "", *_lines(rows)]
+    return {**document, "pcrs": rows}, [*aligned(document), "", *pcr_lines(rows)]
 
 
 def _refused(kind: str, error: MedvouchError) -> Verified:
@@ -153,12 +153,13 @@ def _refused(kind: str, error: MedvouchError) -> Verified:
     }
     lines = aligned(document)
     if isinstance(error, ReplayRefusal):
-        document["pcrs"] = _rows(error.table)
-        lines += ["", *_lines(document["pcrs"])]
+        document["pcrs"] = pcr_rows(error.table)
+        lines += ["", *pcr_lines(document["pcrs"])]
     return document, lines
 
 
-def _rows(table: Table) -> list[dict[str, Any]]:
+def pcr_rows(table: Table) -> list[dict[str, Any]]:
+    """Each quoted (bank, PCR), for --json."""
     return [
         {"bank": row.bank.label, "pcr": row.pcr, "status": row.status.value, "events": row.events}
         for row in table.rows
@@ -166,5 +167,6 @@ def _rows(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+def pcr_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The same for people."""
     return [f"{row['bank']}:{row['pcr']:<3} {row['status']:<11} {row['events']:>4} events" for row in rows]

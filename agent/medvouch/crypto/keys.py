@@ -119,6 +119,17 @@ def load_spki(data: bytes) -> PublicKey:
     return key
 
 
+def load_public_pem(data: bytes) -> PublicKey:
+    """A PEM public key (SubjectPublicKeyInfo); InputError `key-malformed` where it is none that we use."""
+    try:
+        key = serialization.load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _malformed(str(error)) from error
+    if not isinstance(key, PublicKey):
+        raise _malformed(f"a {type(key).__name__} is no key that we use")
+    return load_spki(spki(key))
+
+
 def load_private_pem(data: bytes) -> PrivateKey:
     """An unencrypted PEM private key; InputError `key-malformed` where it is none that we sign with."""
     try:

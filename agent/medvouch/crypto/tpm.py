@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from medvouch.crypto import refusals
@@ -73,6 +73,34 @@ def verify_signature(signed: SignedAttest, key: PublicKey) -> HashAlg:
     except InvalidSignature:
         raise Refusal(refusals.ATTEST_SIGNATURE_INVALID, "the key did not sign this") from None
     return signature.hash
+
+
+def tpmt_signature(data: bytes, key: PublicKey, message: bytes, hash: HashAlg) -> bytes:
+    """A TPMT_SIGNATURE, or a plain signature over `message` as one; nothing of it is believed.
+
+    A plain one is DER for ECDSA, and the bytes alone for RSA: then the padding is the one that holds, if any.
+    """
+    try:
+        Signature.parse(data)
+    except InputError:
+        if isinstance(key, rsa.RSAPublicKey):
+            plain = [Signature(scheme, hash, (data,)).encode() for scheme in (SignatureAlg.RSAPSS, SignatureAlg.RSASSA)]
+            return next((each for each in plain if _holds(each, key, message)), plain[0])
+        try:
+            r, s = decode_dss_signature(data)
+        except ValueError:
+            raise InputError("signature-malformed", "neither a TPMT_SIGNATURE nor one in DER") from None
+        size = max(r.bit_length(), s.bit_length(), 1) + 7 >> 3
+        return Signature(SignatureAlg.ECDSA, hash, (r.to_bytes(size, "big"), s.to_bytes(size, "big"))).encode()
+    return data
+
+
+def _holds(signature: bytes, key: PublicKey, message: bytes) -> bool:
+    try:
+        verify_signature(SignedAttest(message, signature), key)
+    except (Refusal, InputError):
+        return False
+    return True
 
 
 def generated(attest: bytes) -> bool:
