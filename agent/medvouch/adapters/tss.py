@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from tpm2_pytss import (
-    ESAPI,
     ESYS_TR,
     TCTI,
     TPM2B_ENCRYPTED_SECRET,
@@ -59,15 +59,14 @@ def _digests(data: bytes) -> list[bytes]:
 class TssTpm(TssNv, TssOwner, TssPolicy):
     """A Tpm (see `ports`) behind a TCTI: a string as tpm2-tools take it (`device:/dev/tpmrm0`), or a TCTI object.
 
-    Every handle that it hands out is let go by `flush` or at the latest by `close`. After `tpm-unreachable` it is of no
-    further use: close it and connect anew.
+    Every handle that it hands out is let go by `flush` or at the latest by `close`. After `tpm-unreachable` the next
+    command connects anew; handles stay good where the TPM still has their keys, or can load them again. `pause` waits
+    so many seconds before a command that the TPM put off is given once more.
     """
 
-    def __init__(self, tcti: str | TCTI) -> None:
+    def __init__(self, tcti: str | TCTI, *, pause: Callable[[float], None] = time.sleep) -> None:
         os.environ.setdefault("TSS2_LOG", "all+NONE")  # the stack writes to stderr what it also reports to us
-        with command(f"connect to {tcti}" if isinstance(tcti, str) else "connect"):
-            self._esapi = ESAPI(tcti)
-        self._transient: set[KeyHandle] = set()
+        super().__init__(tcti, pause)
         self._persistent: dict[int, KeyHandle] = {}
         self._uses: Counter[KeyHandle] = Counter()
 
@@ -121,7 +120,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         """TPM2_Quote with the key's own scheme."""
         pcrs = unmarshal(TPML_PCR_SELECTION, selection.encode())
         with command("TPM2_Quote"):
-            attest, signature = self._esapi.quote(ESYS_TR(key), pcrs, qualifying_data)
+            attest, signature = self._esapi.quote(self._tr(key), pcrs, qualifying_data)
         return SignedAttest(bytes(attest), signature.marshal())
 
     def certify(self, subject: KeyHandle, key: KeyHandle, qualifying_data: bytes) -> SignedAttest:
@@ -129,7 +128,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL)
         with command("TPM2_Certify"), self._admin(subject, TPM2_CC.Certify) as session:
             attest, signature = self._esapi.certify(
-                ESYS_TR(subject), ESYS_TR(key), qualifying_data, scheme, session1=session
+                self._tr(subject), self._tr(key), qualifying_data, scheme, session1=session
             )
         return SignedAttest(bytes(attest), signature.marshal())
 
@@ -139,21 +138,25 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         scheme.details.ecdsa.hashAlg = TPM2_ALG.SHA256
         ticket = TPMT_TK_HASHCHECK(tag=TPM2_ST.HASHCHECK, hierarchy=TPM2_RH.NULL)
         with command("TPM2_Sign"):
-            signature = self._esapi.sign(ESYS_TR(key), digest, scheme, ticket)
+            signature = self._esapi.sign(self._tr(key), digest, scheme, ticket)
         return b"".join(part.rjust(COORDINATE_BYTES, b"\0") for part in Signature.parse(signature.marshal()).value)
 
     def create_primary(self, template: bytes) -> KeyHandle:
         """TPM2_CreatePrimary in the endorsement hierarchy."""
         public = TPM2B_PUBLIC(publicArea=unmarshal(TPMT_PUBLIC, template))
-        with command("TPM2_CreatePrimary"):
-            handle, *_ = self._esapi.create_primary(TPM2B_SENSITIVE_CREATE(), public, ESYS_TR.ENDORSEMENT)
-        return self._loaded(handle)
+
+        def make() -> ESYS_TR:
+            with command("TPM2_CreatePrimary"):
+                handle, *_ = self._esapi.create_primary(TPM2B_SENSITIVE_CREATE(), public, ESYS_TR.ENDORSEMENT)
+            return handle
+
+        return self._hold(make, transient=True)
 
     def create(self, parent: KeyHandle, template: bytes) -> CreatedKey:
         """TPM2_Create."""
         template_area = TPM2B_PUBLIC(publicArea=unmarshal(TPMT_PUBLIC, template))
         with command("TPM2_Create"):
-            private, public, *_ = self._esapi.create(ESYS_TR(parent), TPM2B_SENSITIVE_CREATE(), template_area)
+            private, public, *_ = self._esapi.create(self._tr(parent), TPM2B_SENSITIVE_CREATE(), template_area)
         return CreatedKey(public.publicArea.marshal(), bytes(private))
 
     def seal(self, parent: KeyHandle, data: bytes) -> CreatedKey:
@@ -161,54 +164,59 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         template_area = TPM2B_PUBLIC(publicArea=unmarshal(TPMT_PUBLIC, SEALED_TEMPLATE))
         sensitive = TPM2B_SENSITIVE_CREATE(TPMS_SENSITIVE_CREATE(data=TPM2B_SENSITIVE_DATA(data)))
         with command("TPM2_Create"):
-            private, public, *_ = self._esapi.create(ESYS_TR(parent), sensitive, template_area)
+            private, public, *_ = self._esapi.create(self._tr(parent), sensitive, template_area)
         return CreatedKey(public.publicArea.marshal(), bytes(private))
 
     def unseal(self, key: KeyHandle) -> bytes:
         """TPM2_Unseal."""
         with command("TPM2_Unseal"):
-            return bytes(self._esapi.unseal(ESYS_TR(key)))
+            return bytes(self._esapi.unseal(self._tr(key)))
 
     def load(self, parent: KeyHandle, key: CreatedKey) -> KeyHandle:
         """TPM2_Load."""
         private, public = TPM2B_PRIVATE(key.private), TPM2B_PUBLIC(publicArea=unmarshal(TPMT_PUBLIC, key.public))
-        with command("TPM2_Load"):
-            return self._loaded(self._esapi.load(ESYS_TR(parent), private, public))
+        self._tr(parent)
+        above = self._held[parent]
+
+        def load() -> ESYS_TR:
+            with self._above(above) as handle, command("TPM2_Load"):
+                return self._esapi.load(handle, private, public)
+
+        return self._hold(load, transient=True)
 
     def persist(self, key: KeyHandle, handle: int) -> KeyHandle:
         """TPM2_EvictControl with the owner's (empty) auth; the transient key is flushed."""
         with command("TPM2_EvictControl"):
-            kept = self._esapi.evict_control(ESYS_TR.OWNER, ESYS_TR(key), handle)
+            context = self._esapi
+            context.tr_close(context.evict_control(ESYS_TR.OWNER, self._tr(key), handle))
         self.flush(key)
-        self._persistent[handle] = KeyHandle(int(kept))
+        self._persistent[handle] = self._hold(lambda: self._from_public(handle), transient=False)
         return self._used(handle)
 
     def evict(self, handle: int) -> None:
         """TPM2_EvictControl of a persistent handle; nothing where it is free."""
         if (key := self.persistent(handle)) is not None:
             with command("TPM2_EvictControl"):
-                self._esapi.evict_control(ESYS_TR.OWNER, ESYS_TR(key), handle)
+                self._esapi.evict_control(ESYS_TR.OWNER, self._tr(key), handle)
             with suppress(TpmFault):  # a newer stack has let go of it by now
-                self._let_go(key)
+                self._forget_persistent(key)
 
     def persistent(self, handle: int) -> KeyHandle | None:
         """The key at a persistent handle, or None."""
         if not self._is_there(handle):
             return None
         if handle not in self._persistent:
-            self._persistent[handle] = KeyHandle(int(self._from_public(handle)))
+            self._persistent[handle] = self._hold(lambda: self._from_public(handle), transient=False)
         return self._used(handle)
 
     def flush(self, key: KeyHandle) -> None:
         """TPM2_FlushContext of a transient key; a persistent one is let go of once nobody uses it."""
-        if key in self._transient:
-            self._transient.discard(key)
-            with command("TPM2_FlushContext"):
-                self._esapi.flush_context(ESYS_TR(key))
+        if (held := self._held.get(key)) is not None and held.transient:
+            self._let_go(key)
         else:
             self._uses[key] -= 1
             if not self._uses[key]:
-                self._let_go(key)
+                self._forget_persistent(key)
 
     def activate_credential(
         self, key: KeyHandle, endorsement_key: KeyHandle, credential: bytes, secret: bytes
@@ -220,7 +228,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
             self._admin(key, TPM2_CC.ActivateCredential) as admin,
             self._policy_session() as user,
         ):
-            handles = ESYS_TR(key), ESYS_TR(endorsement_key)
+            handles = self._tr(key), self._tr(endorsement_key)
             return bytes(self._esapi.activate_credential(*handles, blob, encrypted, admin, user))
 
     def read_clock(self) -> ClockInfo:
@@ -240,9 +248,10 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
     def close(self) -> None:
         """Flush what was loaded and let go of the TPM; a TPM that is gone has nothing left to flush."""
         with suppress(TpmFault):
-            for key in tuple(self._transient):
-                self.flush(key)
-        self._esapi.close()
+            for key in [key for key, held in self._held.items() if held.transient]:
+                self._let_go(key)
+        if self._context is not None:
+            self._context.close()
 
     def clear(self, lockout: bytes) -> None:
         """TPM2_Clear in a session salted to the EK; the keys handed out are forgotten, for they are gone.
@@ -252,7 +261,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         ek = self.create_primary(EK_TEMPLATE)
         self._esapi.tr_set_auth(ESYS_TR.LOCKOUT, lockout)
         try:
-            with command("TPM2_Clear"), self._session(TPM2_SE.HMAC, salt=ESYS_TR(ek)) as session:
+            with command("TPM2_Clear"), self._session(TPM2_SE.HMAC, salt=self._tr(ek)) as session:
                 self._esapi.clear(ESYS_TR.LOCKOUT, session)
         except TpmFault:
             self.flush(ek)
@@ -263,19 +272,16 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
 
     def _forget(self) -> None:
         """Let go of all keys and authorisations, here alone: the TPM has none of them any more."""
+        context = self._esapi
         for hierarchy in (ESYS_TR.OWNER, ESYS_TR.ENDORSEMENT):
-            self._esapi.tr_set_auth(hierarchy, b"")
-        for key in {*self._transient, *self._uses}:
-            with suppress(TSS2_Exception):  # a newer stack has let go of some by now
-                self._esapi.tr_close(ESYS_TR(key))
-        self._transient.clear()
+            context.tr_set_auth(hierarchy, b"")
+        for held in self._held.values():
+            if held.handle is not None:
+                with suppress(TSS2_Exception):  # a newer stack has let go of some by now
+                    context.tr_close(held.handle)
+        self._held.clear()
         self._persistent.clear()
         self._uses.clear()
-
-    def _loaded(self, handle: ESYS_TR) -> KeyHandle:
-        key = KeyHandle(int(handle))
-        self._transient.add(key)
-        return key
 
     def _used(self, handle: int) -> KeyHandle:
         """Versions of the stack differ in whether they count who asked for a persistent key: so it is done here."""
@@ -283,8 +289,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         self._uses[key] += 1
         return key
 
-    def _let_go(self, key: KeyHandle) -> None:
+    def _forget_persistent(self, key: KeyHandle) -> None:
         self._persistent = {handle: held for handle, held in self._persistent.items() if held != key}
         del self._uses[key]
-        with command("let go of a key"):
-            self._esapi.tr_close(ESYS_TR(key))
+        self._let_go(key)

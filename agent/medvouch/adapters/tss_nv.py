@@ -99,7 +99,7 @@ class TssNv(TssStack):
         size = self._defined(index, "TPM2_NV_Certify").size
         scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL)
         with self._nv(index, auth) as handle, command("TPM2_NV_Certify"):
-            attest, signature = self._esapi.nv_certify(ESYS_TR(key), handle, qualifying_data, scheme, size)
+            attest, signature = self._esapi.nv_certify(self._tr(key), handle, qualifying_data, scheme, size)
         return SignedAttest(bytes(attest), signature.marshal())
 
     def _authorize(self, session: ESYS_TR, signature: bytes, authority: bytes, reference: bytes) -> None:
@@ -108,7 +108,8 @@ class TssNv(TssStack):
         half = len(signature) // 2
         signed = Signature(SignatureAlg.ECDSA, HashAlg.SHA256, (signature[:half], signature[half:])).encode()
         public = TPM2B_PUBLIC(publicArea=unmarshal(TPMT_PUBLIC, authority))
-        key = self._esapi.load_external(public, hierarchy=ESYS_TR.OWNER)  # a ticket of the null hierarchy is worth none
+        context = self._esapi
+        key = context.load_external(public, hierarchy=ESYS_TR.OWNER)  # a ticket of the null hierarchy is worth none
         try:
             digest = hashlib.sha256(approved + reference).digest()
             ticket = self._esapi.verify_signature(key, digest, unmarshal(TPMT_SIGNATURE, signed))
@@ -117,7 +118,7 @@ class TssNv(TssStack):
             self._esapi.policy_authorize(session, approved, **rest)
         finally:
             with suppress(TSS2_Exception):  # likewise as with sessions
-                self._esapi.flush_context(key)
+                context.flush_context(key)
 
     def _defined(self, index: int, doing: str) -> NvPublic:
         if (encoded := self.nv_read_public(index)) is None:
@@ -126,9 +127,10 @@ class TssNv(TssStack):
 
     @contextmanager
     def _nv(self, index: int, auth: bytes = b"") -> Iterator[ESYS_TR]:
-        handle = self._from_public(index)
+        handle, context = self._from_public(index), self._esapi
         try:
-            self._esapi.tr_set_auth(handle, auth)
+            context.tr_set_auth(handle, auth)
             yield handle
         finally:
-            self._esapi.tr_close(handle)
+            with suppress(TSS2_Exception):  # likewise
+                context.tr_close(handle)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from tpm2_pytss import ESYS_TR, TPMT_SIG_SCHEME
+from tpm2_pytss import TPMT_SIG_SCHEME
 from tpm2_pytss.constants import TPM2_ALG
 
 from medvouch.attestation.enrolment import EnrolmentAuthority, PendingEnrolment
@@ -77,7 +77,7 @@ def challenged(authority: EnrolmentAuthority, gateway: Gateway) -> Challenged:
     other = gateway.tpm.nv_certify(LEDGER_COUNTER, auths["ledger-counter"], lak, qualifier)
     with gateway.tpm._nv(FLOOR_COUNTER, auths["floor"]) as index:
         scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL)
-        attest, signature = gateway.tpm._esapi.nv_certify(ESYS_TR(lak), index, qualifier, scheme, 4, 4)
+        attest, signature = gateway.tpm._esapi.nv_certify(gateway.tpm._tr(lak), index, qualifier, scheme, 4, 4)
     half = SignedAttest(bytes(attest), signature.marshal())
     gateway.tpm.flush(lak)
     return Challenged(pending, proof, earlier, quote, other, half)
