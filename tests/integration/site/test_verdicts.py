@@ -9,7 +9,7 @@ from medvouch.attestation.evidence import evidence_digest
 from medvouch.attestation.results import Occasion, contraindicate, sign_result
 from medvouch.crypto.keys import Signer
 from medvouch.daemon import attesting
-from medvouch.errors import InputError
+from medvouch.errors import InputError, NetworkFault, TpmFault
 from medvouch.formats.algorithms import HashAlg
 from medvouch.messages import topics
 from support.sites import Scene, signer
@@ -113,3 +113,21 @@ async def test_evidence_that_cannot_be_made(serving: Scene) -> None:
     uefi.write_bytes(log)
     assert (await serving.collector.challenger.challenge(serving.device)).error is None
     assert (await serving.state("health", since=mark))["state"] == "ok"
+
+
+async def test_a_tpm_that_was_gone_for_a_while(serving: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent goes on by itself; nobody has to start it again."""
+
+    def gone(_: bytes) -> bytes:
+        raise TpmFault("tpm-unreachable", "the line to the TPM is cut")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(type(serving.gateway.tpm), "raw", lambda _, data: gone(data))
+        with pytest.raises(NetworkFault, match="tpm-unreachable"):
+            await serving.collector.challenger.challenge(serving.device)
+        health = await serving.state("health", state="degraded")
+        assert (health["component"], health["code"]) == ("attestation", "tpm-unreachable")
+    mark = serving.mark
+    outcome = await serving.collector.challenger.challenge(serving.device)
+    assert outcome.ear.status.name == "AFFIRMING"
+    await serving.state("health", state="ok", since=mark)
