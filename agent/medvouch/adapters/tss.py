@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from tpm2_pytss import (
     ESYS_TR,
@@ -56,6 +58,26 @@ def _digests(data: bytes) -> list[bytes]:
     return [cursor.sized(2, MAX_DIGEST_BYTES) for _ in range(cursor.count(4, PCR_READ_DIGESTS))]
 
 
+@functools.lru_cache(maxsize=64)
+def _pcr_list(selection: PcrSelection) -> Any:
+    """As the stack wants it, and does not change it: the same few are asked for again and again."""
+    return unmarshal(TPML_PCR_SELECTION, selection.encode())
+
+
+@functools.lru_cache(maxsize=64)
+def _selection(data: bytes) -> PcrSelection:
+    """Of a TPML_PCR_SELECTION, likewise."""
+    return PcrSelection.parse(data)
+
+
+@functools.cache
+def _message_scheme() -> tuple[TPMT_SIG_SCHEME, TPMT_TK_HASHCHECK]:
+    """ECDSA with SHA-256, and the ticket that an unrestricted key needs, which says nothing."""
+    scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.ECDSA)
+    scheme.details.ecdsa.hashAlg = TPM2_ALG.SHA256
+    return scheme, TPMT_TK_HASHCHECK(tag=TPM2_ST.HASHCHECK, hierarchy=TPM2_RH.NULL)
+
+
 class TssTpm(TssNv, TssOwner, TssPolicy):
     """A Tpm (see `ports`) behind a TCTI: a string as tpm2-tools take it (`device:/dev/tpmrm0`), or a TCTI object.
 
@@ -91,9 +113,9 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         while any(missing.values()):
             wanted = PcrSelection.of({bank: pcrs for bank, pcrs in missing.items() if pcrs})
             with command("TPM2_PCR_Read"):
-                counter, selected, digests = self._esapi.pcr_read(unmarshal(TPML_PCR_SELECTION, wanted.encode()))
+                counter, selected, digests = self._esapi.pcr_read(_pcr_list(wanted))
             counters.add(int(counter))
-            read = [(bank, pcr) for bank, pcrs in PcrSelection.parse(selected.marshal()).banks for pcr in pcrs]
+            read = [(bank, pcr) for bank, pcrs in _selection(selected.marshal()).banks for pcr in pcrs]
             if not read or len(counters) > 1:
                 break
             for (bank, pcr), digest in zip(read, _digests(digests.marshal()), strict=True):
@@ -118,9 +140,8 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
 
     def quote(self, key: KeyHandle, qualifying_data: bytes, selection: PcrSelection) -> SignedAttest:
         """TPM2_Quote with the key's own scheme."""
-        pcrs = unmarshal(TPML_PCR_SELECTION, selection.encode())
         with command("TPM2_Quote"):
-            attest, signature = self._esapi.quote(self._tr(key), pcrs, qualifying_data)
+            attest, signature = self._esapi.quote(self._tr(key), _pcr_list(selection), qualifying_data)
         return SignedAttest(bytes(attest), signature.marshal())
 
     def certify(self, subject: KeyHandle, key: KeyHandle, qualifying_data: bytes) -> SignedAttest:
@@ -134,11 +155,8 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
 
     def sign(self, key: KeyHandle, digest: bytes) -> bytes:
         """TPM2_Sign of a SHA-256 digest by an unrestricted ECDSA P-256 key: r || s."""
-        scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.ECDSA)
-        scheme.details.ecdsa.hashAlg = TPM2_ALG.SHA256
-        ticket = TPMT_TK_HASHCHECK(tag=TPM2_ST.HASHCHECK, hierarchy=TPM2_RH.NULL)
         with command("TPM2_Sign"):
-            signature = self._esapi.sign(self._tr(key), digest, scheme, ticket)
+            signature = self._esapi.sign(self._tr(key), digest, *_message_scheme())
         return b"".join(part.rjust(COORDINATE_BYTES, b"\0") for part in Signature.parse(signature.marshal()).value)
 
     def create_primary(self, template: bytes) -> KeyHandle:

@@ -20,6 +20,8 @@ MAX_DEPTH = 16
 MAX_ITEMS = 1 << 16
 """Data items in one document, keys and values counted; lengths are bounded by the input itself."""
 
+_KEYS = frozenset({int, bytes, str})
+_SCALARS = frozenset({type(None), bool, bytes, str})
 _CONSTANTS = {20: False, 21: True, 22: None}
 """The simple values of the profile (RFC 8949, 3.3)."""
 
@@ -30,22 +32,36 @@ def encode(value: Any) -> bytes:
 
 
 def _ordered(value: Any) -> Any:
+    kind = type(value)
+    if kind in _SCALARS:  # most of what there is, and cheaper than the cases below
+        return value
     match value:
-        case None | bool() | bytes() | str():
+        case dict():
+            return _ordered_map(value)
+        case bytes() | str():
             return value
         case int() if -(1 << 64) <= value < 1 << 64:
             return int(value)
         case list() | tuple():
             return [_ordered(item) for item in value]
         case Mapping():
-            entries = {_key(key): _ordered(item) for key, item in value.items()}
-            return dict(sorted(entries.items(), key=lambda entry: cbor2.dumps(entry[0])))
+            return _ordered_map(value)
         case Tag():
             return Tag(value.tag, _ordered(value.value))
     raise TypeError(f"{type(value).__name__} has no place in our CBOR")
 
 
+def _ordered_map(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Keys in the order of their encodings, which is that of their values where all are counting numbers."""
+    entries = {_key(key): _ordered(item) for key, item in value.items()}
+    if all(type(key) is int and key >= 0 for key in entries):
+        return {key: entries[key] for key in sorted(entries)}
+    return dict(sorted(entries.items(), key=lambda entry: cbor2.dumps(entry[0])))
+
+
 def _key(key: Any) -> Any:
+    if type(key) is str:
+        return key
     if isinstance(key, bool) or not isinstance(key, int | bytes | str):
         raise TypeError(f"{type(key).__name__} is no key in our CBOR")
     return _ordered(key)
@@ -72,33 +88,33 @@ class _Reader:
         self._items = 0
 
     def item(self, depth: int) -> Any:  # noqa: C901 - a case for each major type
+        cursor = self.cursor
         self._items += 1
         if self._items > MAX_ITEMS:
-            self.cursor.fail("limit", f"more than {MAX_ITEMS} data items")
+            cursor.fail("limit", f"more than {MAX_ITEMS} data items")
         if depth > MAX_DEPTH:
-            self.cursor.fail("limit", f"nested deeper than {MAX_DEPTH}")
-        first = self.cursor.u8()
+            cursor.fail("limit", f"nested deeper than {MAX_DEPTH}")
+        first = cursor.u8()
         major, argument = first >> 5, first & 0x1F
         if argument >= 24:
             argument = self._argument(first)
         value: Any
-        match major:
-            case 0:
-                value = argument
-            case 1:
-                value = -1 - argument
-            case 2:
-                value = self.cursor.take(argument)
-            case 3:
-                value = self._text(argument)
-            case 4:
-                value = [self.item(depth + 1) for _ in range(argument)]
-            case 5:
-                value = self._map(argument, depth + 1)
-            case 6:
-                value = Tag(argument, self.item(depth + 1))
-            case _:
-                value = self._constant(argument)
+        if major == 2:  # most of what there is comes first
+            value = cursor.take(argument)
+        elif major == 0:
+            value = argument
+        elif major == 3:
+            value = self._text(argument)
+        elif major == 5:
+            value = self._map(argument, depth + 1)
+        elif major == 4:
+            value = [self.item(depth + 1) for _ in range(argument)]
+        elif major == 1:
+            value = -1 - argument
+        elif major == 6:
+            value = Tag(argument, self.item(depth + 1))
+        else:
+            value = self._constant(argument)
         return value
 
     def _argument(self, first: int) -> int:
@@ -127,15 +143,16 @@ class _Reader:
     def _map(self, pairs: int, depth: int) -> dict[int | bytes | str, Any]:
         entries: dict[int | bytes | str, Any] = {}
         previous = b""
+        cursor = self.cursor
         for _ in range(pairs):
-            start = self.cursor.offset
+            start = cursor.offset
             key = self.item(depth)
-            if isinstance(key, bool) or not isinstance(key, int | bytes | str):
-                self.cursor.fail("malformed", "a map key is neither number nor string")
+            if type(key) not in _KEYS:
+                cursor.fail("malformed", "a map key is neither number nor string")
             if key in entries:
-                self.cursor.fail("malformed", "a map key stands twice")
-            raw = self.cursor.data[start : self.cursor.offset]
+                cursor.fail("malformed", "a map key stands twice")
+            raw = cursor.data[start : cursor.offset]
             if self._deterministic and raw < previous:
-                self.cursor.fail("malformed", "map keys are not in order")
+                cursor.fail("malformed", "map keys are not in order")
             entries[key], previous = self.item(depth), raw
         return entries

@@ -159,11 +159,11 @@ def _verify(attester: Attester, gateway: Gateway, effort: Effort) -> Figure:
         cases.append((data, expected, bare.BareChecks.of(evidence, passed, root)))
     pairs = []
     for data, expected, checks in cases * effort.rounds:
-        started = time.perf_counter()
+        started = time.thread_time()  # nothing here waits for anybody, and others who want the processor do not count
         appraise(UnverifiedEvidence.parse(data), expected, anchors, RELEASE_POLICY, now)
-        judged = time.perf_counter()
+        judged = time.thread_time()
         checks.run()
-        pairs.append((judged - started, time.perf_counter() - judged))
+        pairs.append((judged - started, time.thread_time() - judged))
     return Figure.of_pairs(VERIFY, pairs, bare.DESCRIPTION)
 
 
