@@ -239,12 +239,12 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
     def activate_credential(
         self, key: KeyHandle, endorsement_key: KeyHandle, credential: bytes, secret: bytes
     ) -> bytes:
-        """TPM2_ActivateCredential; the EK's policy is PolicySecret(endorsement), as in templates L-1 and L-2."""
+        """TPM2_ActivateCredential; EKs of L-1 and L-2 want PolicySecret(endorsement), those of the H-series nothing."""
         blob, encrypted = TPM2B_ID_OBJECT(credential), TPM2B_ENCRYPTED_SECRET(secret)
         with (
             command("TPM2_ActivateCredential"),
             self._admin(key, TPM2_CC.ActivateCredential) as admin,
-            self._policy_session() as user,
+            self._user(endorsement_key) as user,
         ):
             handles = self._tr(key), self._tr(endorsement_key)
             return bytes(self._esapi.activate_credential(*handles, blob, encrypted, admin, user))

@@ -46,6 +46,15 @@ class TssPolicy(TssStack):
             yield session
 
     @contextmanager
+    def _user(self, key: KeyHandle) -> Iterator[ESYS_TR]:
+        """What authorises the use of a key: its empty auth, or PolicySecret(endorsement)."""
+        if Public.parse(self.read_public(key)).attributes & ObjectAttribute.USER_WITH_AUTH:
+            yield ESYS_TR.PASSWORD
+            return
+        with self._policy_session() as session:
+            yield session
+
+    @contextmanager
     def _policy_session(self) -> Iterator[ESYS_TR]:
         """A SHA-256 policy session in which PolicySecret(endorsement) holds."""
         with self._session(TPM2_SE.POLICY) as session:

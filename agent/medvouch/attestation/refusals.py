@@ -132,6 +132,16 @@ FLOOR_NOT_CERTIFIED = RefusalKind(
     "The counter of the version floor is not shown to stand where the device says, in the TPM of its attestation key.",
     "start the enrolment again; repeated, treat the device as compromised: its floor could be rolled back",
 )
+CSR_SIGNATURE_INVALID = RefusalKind(
+    "csr-signature-invalid",
+    "The request for an IDevID certificate was not signed by the IDevID it is for.",
+    "have the device make its request again; if it stays so, somebody changes requests on the way",
+)
+CSR_STATEMENT_MISSING = RefusalKind(
+    "csr-statement-missing",
+    "The certification request does not show where its key is.",
+    "have it made with an attestation bundle of one TPM2_Certify statement and the key's public area",
+)
 AUTHORITY_SIGNATURE_INVALID = RefusalKind(
     "authority-signature-invalid",
     "What came back was not signed by the enrolment authority.",

@@ -99,6 +99,12 @@ REVOCATION_UNKNOWN = RefusalKind(
     "fetch the issuer's current revocation list",
 )
 
+REQUEST_NOT_SIGNED = RefusalKind(
+    "request-not-signed",
+    "The certification request was not signed by the key that it asks a certificate for.",
+    "have whoever has the key make the request",
+)
+
 # --- TPM -------------------------------------------------------------------------------------------------------------
 
 ATTEST_SIGNATURE_INVALID = RefusalKind(

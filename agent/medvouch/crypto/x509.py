@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from medvouch.crypto import refusals
@@ -46,6 +47,9 @@ _CRITICAL_UNDERSTOOD = {
     ExtensionOID.CERTIFICATE_POLICIES,
 }
 
+_TPM_MANUFACTURER = re.compile(r"id:[0-9A-Fa-f]{8}")
+_TPM_VERSION = re.compile(r"id:[0-9A-Fa-f]{2,16}")
+"""As vendors write them: TPM_PT_MANUFACTURER and firmware version in hexadecimal (3.1.2)."""
 _DEVICE_ID = re.compile(r"[0-9a-f]{32}")
 
 Path = tuple[UnverifiedCertificate, ...]
@@ -135,14 +139,34 @@ def verify_lak_certificate(
 
 
 def tpm_model(certificate: VerifiedCertificate) -> TpmModel:
-    """The TPM attributes of an EK certificate's alternative name. Raises Refusal `certificate-purpose` without them."""
+    """The TPM attributes of an EK certificate's alternative name (TCG EK Credential Profile, 3.1.2 and 3.2.9).
+
+    Raises Refusal `certificate-purpose` without them, where they are not of their form, or the key has another usage
+    than it is good for.
+    """
+    _check_ek_usage(certificate)
     names = certificate.alternative_names or ()
     for name in names:
         if isinstance(name, x509.DirectoryName):
             values = [_only(name.value, oid) for oid in (TPM_MANUFACTURER, TPM_MODEL, TPM_VERSION)]
             if all(values):
-                return TpmModel(*values)
+                return _model(TpmModel(*values))
     raise Refusal(refusals.CERTIFICATE_PURPOSE, "an EK certificate names manufacturer, model and version of its TPM")
+
+
+def _model(found: TpmModel) -> TpmModel:
+    if not _TPM_MANUFACTURER.fullmatch(found.manufacturer) or not _TPM_VERSION.fullmatch(found.version):
+        detail = f"TPM manufacturer {found.manufacturer!r}, version {found.version!r}"
+        raise Refusal(refusals.CERTIFICATE_PURPOSE, detail)
+    return found
+
+
+def _check_ek_usage(certificate: VerifiedCertificate) -> None:
+    """RSA keys encipher keys, elliptic ones agree on them."""
+    usage = _extension(load(certificate.der), x509.KeyUsage)
+    wanted = "key_encipherment" if isinstance(certificate.public_key, rsa.RSAPublicKey) else "key_agreement"
+    if usage is None or not getattr(usage, wanted):
+        raise Refusal(refusals.CERTIFICATE_PURPOSE, f"an EK of its kind is for {wanted}", place=certificate.common_name)
 
 
 @functools.lru_cache(maxsize=256)

@@ -36,7 +36,7 @@ def _ordered(value: Any) -> Any:
     if kind in _SCALARS:  # most of what there is, and cheaper than the cases below
         return value
     match value:
-        case dict():
+        case dict() | Mapping():
             return _ordered_map(value)
         case bytes() | str():
             return value
@@ -44,8 +44,6 @@ def _ordered(value: Any) -> Any:
             return int(value)
         case list() | tuple():
             return [_ordered(item) for item in value]
-        case Mapping():
-            return _ordered_map(value)
         case Tag():
             return Tag(value.tag, _ordered(value.value))
     raise TypeError(f"{type(value).__name__} has no place in our CBOR")

@@ -13,7 +13,7 @@ MAX_DEPTH = 16
 
 SEQUENCE = b"\x30"
 """The tag that every certificate begins with."""
-_SET = 0x31
+_OID, _SET = 0x06, 0x31
 _CONSTRUCTED = 0x20
 _FORMAT = "certificate"
 
@@ -54,6 +54,34 @@ def sort_sets(data: bytes) -> bytes:
     element = _element(cursor)
     cursor.done()
     return _sorted(element, 0)
+
+
+def take(cursor: Cursor) -> Element:
+    """The next element."""
+    return _element(cursor)
+
+
+def encode(tag: int, *parts: bytes) -> bytes:
+    """An element of these contents, its length in the one form that DER has for it."""
+    content = b"".join(parts)
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    width = (size.bit_length() + 7) // 8
+    return bytes([tag, 0x80 | width]) + size.to_bytes(width, "big") + content
+
+
+def oid(dotted: str) -> bytes:
+    """An OBJECT IDENTIFIER element (X.690, 8.19)."""
+    first, second, *rest = map(int, dotted.split("."))
+    return encode(_OID, *(_base128(number) for number in (40 * first + second, *rest)))
+
+
+def _base128(number: int) -> bytes:
+    groups = [number & 0x7F]
+    while number := number >> 7:
+        groups.append(0x80 | number & 0x7F)
+    return bytes(reversed(groups))
 
 
 def _sorted(element: Element, depth: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,15 +46,13 @@ from support.authorities import ALWAYS, DAY, NOW, issuing, key, root, serial
 from support.refusing import assert_refused
 from support.truncation import assert_every_truncation_refused
 
-TPM_NAME = x509.DirectoryName(
-    x509.Name(
-        [
-            x509.NameAttribute(TPM_MANUFACTURER, "id:4D564F55"),
-            x509.NameAttribute(TPM_MODEL, "model"),
-            x509.NameAttribute(TPM_VERSION, "id:0001"),
-        ]
-    )
-)
+
+def tpm_named(manufacturer: str, version: str) -> x509.DirectoryName:
+    values = {TPM_MANUFACTURER: manufacturer, TPM_MODEL: "model", TPM_VERSION: version}
+    return x509.DirectoryName(x509.Name([x509.NameAttribute(oid, value) for oid, value in values.items()]))
+
+
+TPM_NAME = tpm_named("id:4D564F55", "id:0001")
 
 
 def leaf(profile: Profile = TLS_CLIENT, validity: Validity = ALWAYS, **kwargs) -> bytes:
@@ -92,9 +91,26 @@ def test_other_keys_are_certified_too(public) -> None:
 def test_an_ek_certificate_names_its_tpm() -> None:
     named = root("a").issue(EK, key("leaf").public_key(), x509.Name([]), ALWAYS, serial(), alternative_names=[TPM_NAME])
     assert tpm_model(check(named, profile=EK)) == TpmModel("id:4D564F55", "model", "id:0001")
-    for names in ([], [x509.DNSName("x")], [x509.DirectoryName(subject("x"))]):
+    strange = [tpm_named("4D564F55", "id:1"), tpm_named("id:4D564F5", "id:0001"), tpm_named("id:4D564F55", "0001")]
+    for names in ([], [x509.DNSName("x")], [x509.DirectoryName(subject("x"))], *([name] for name in strange)):
         verified = check(leaf(EK, alternative_names=names), profile=EK)
         assert_refused(refusals.CERTIFICATE_PURPOSE, tpm_model, verified)
+
+
+def test_the_usage_of_an_ek_is_that_of_its_kind() -> None:
+    """RSA for key encipherment, elliptic for key agreement (3.2.9); a certificate for the other is of no EK."""
+    for public, wanted in (
+        (key("leaf").public_key(), "key_agreement"),
+        (rsa.generate_private_key(65537, 2048).public_key(), "key_encipherment"),
+    ):
+        for usage in ("key_agreement", "key_encipherment"):
+            profile = replace(EK, usages=frozenset({usage}))
+            named = leaf(profile, public=public, alternative_names=[TPM_NAME])
+            verified = check(named, profile=EK)
+            if usage == wanted:
+                assert tpm_model(verified).model == "model"
+            else:
+                assert_refused(refusals.CERTIFICATE_PURPOSE, tpm_model, verified)
 
 
 def test_without_a_chain_to_a_root() -> None:
@@ -401,7 +417,7 @@ def test_unreadable_lists() -> None:
 
 
 def pem(path: Path) -> bytes:
-    body = path.read_text().split("-----BEGIN CERTIFICATE-----")[1].split("-----END")[0]
+    (body,) = re.findall("-----BEGIN CERTIFICATE-----(.*?)-----END", path.read_text(), re.DOTALL)
     return base64.b64decode(body)
 
 
