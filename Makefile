@@ -44,6 +44,7 @@ bench: setup ## measure agent, verifier and a fleet, into build/bench.json
 .PHONY: deb
 deb: setup ## build the agent's package for Debian 13 into build/deb/
 	@$(BIN)/python tools/build_deb.py
+
 .PHONY: soak
 soak: setup ## ten thousand quotes of one TPM, after which nothing is left loaded
 	MEDVOUCH_QUOTES=10000 $(BIN)/python -m pytest -q tests/integration/test_swtpm_recovery.py -k leave_nothing

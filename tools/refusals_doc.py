@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import medvouch
-from medvouch.errors import RefusalKind, refusal_table
+from medvouch.errors import RefusalKind
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference" / "refusals.md"
 HEADER = """\
@@ -22,7 +22,7 @@ def tables() -> Iterator[tuple[str, Mapping[str, RefusalKind]]]:
     """(package, its refusals by code) for every package of medvouch that has a `refusals.py`, by name."""
     for path in sorted(Path(medvouch.__file__).parent.glob("*/refusals.py")):
         package = f"medvouch.{path.parent.name}"
-        yield package, refusal_table(vars(import_module(f"{package}.refusals")))
+        yield package, import_module(f"{package}.refusals").TABLE
 
 
 def cell(text: str) -> str:

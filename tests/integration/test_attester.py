@@ -14,7 +14,7 @@ import pytest
 from medvouch.adapters.logs import FileLogs
 from medvouch.adapters.system import SystemClock
 from medvouch.adapters.tss import TssTpm
-from medvouch.attestation import refusals
+from medvouch.attestation import quote_refusals, refusals
 from medvouch.attestation.appraisal import Anchors, Appraisal, BootClock, Expectation, appraise
 from medvouch.attestation.attester import QUOTE_ATTEMPTS, AttestationKeys, Attester, Description
 from medvouch.attestation.evidence import UnverifiedEvidence
@@ -162,7 +162,7 @@ def test_older_evidence_does_not_follow_newer(device: Device, attester: Attester
 
 def test_fewer_pcrs_than_the_policy_requires(device: Device, attester: Attester) -> None:
     data = attester.evidence(nonce(1), APPRAISER, PcrSelection.of({HashAlg.SHA256: range(15)}))
-    assert_refused(refusals.PCR_SELECTION_PARTIAL, device.appraise, data, nonce(1))
+    assert_refused(quote_refusals.PCR_SELECTION_PARTIAL, device.appraise, data, nonce(1))
     data = attester.evidence(nonce(1), APPRAISER, PcrSelection(()))
     assert_refused(refusals.PCR_SELECTION_EMPTY, device.appraise, data, nonce(1))
 

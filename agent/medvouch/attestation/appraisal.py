@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medvouch.attestation import refusals
+from medvouch.attestation import quote_refusals, refusals
 from medvouch.attestation.evidence import EAT_CONTENT_TYPE, QuoteRecord, UnverifiedEvidence, qualifying_data
 from medvouch.attestation.key_roles import check_device_key
 from medvouch.attestation.ledger_heads import LedgerExpectation, consistent_head
@@ -175,7 +175,7 @@ def _certified_eat_key(record: QuoteRecord, attestation_key: PublicKey, signer: 
         raise Refusal(refusals.EAT_KEY_NOT_CERTIFIED, error.detail) from error
     if attest.qualified_signer != signer:
         detail = f"the quote is by {signer.hex()}, TPM2_Certify by {attest.qualified_signer.hex()}"
-        raise Refusal(refusals.SIGNER_ELSEWHERE, detail, place="TPM2_Certify")
+        raise Refusal(quote_refusals.SIGNER_ELSEWHERE, detail, place="TPM2_Certify")
     name = tpm.name(record.ldevid_public)
     if not isinstance(attest.attested, CertifyInfo) or attest.attested.name != name:
         raise Refusal(refusals.EAT_KEY_NOT_CERTIFIED, "TPM2_Certify is over another object")

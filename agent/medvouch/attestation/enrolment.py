@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from medvouch.attestation import refusals
+from medvouch.attestation import quote_refusals, refusals
 from medvouch.attestation.key_roles import check_attestation_key, check_device_key
 from medvouch.attestation.manifest import VerifiedManifest, find_gateway
 from medvouch.attestation.nv_indexes import verified_names
@@ -93,7 +93,8 @@ class PendingEnrolment:
 class Enrolled:
     """An enrolment that held, for the authority to keep, and the answer for the device.
 
-    `ek_hash` is SHA-256 of the EK's SPKI, `lak_spki` DER, `*_public` TPMT_PUBLIC, `tpm_model` and `quirks` from its
+    `ek_hash` is SHA-256 of the EK's SPKI, `lak_spki` DER, `lak_qualified_name` contents of a TPM2B_NAME, as the TPM
+    signed it, `*_public` TPMT_PUBLIC, `tpm_model` and `quirks` from its
     certificates, `nv_names` the indexes' Names, `escrow` the TPM's authorisations sealed to the accountable owner. At
     the security epoch `floor` the floor's counter stood at `floor_base`. `certificates` are those issued, DER.
     """
@@ -108,6 +109,7 @@ class Enrolled:
     tpm_model: TpmModel
     quirks: tuple[str, ...]
     lak_spki: bytes
+    lak_qualified_name: bytes
     iak_public: bytes
     ldevid_public: bytes
     client_key_thumbprint: bytes
@@ -183,7 +185,8 @@ class EnrolmentAuthority:
 
         1. It came in time, is signed by the request's IDevID, and answers this challenge.
         2. The credential was activated: the LAK is in the TPM with the EK.
-        3. The LAK certified, for this challenge, exactly the LDevID, IDevID and IAK of the request.
+        3. The LAK certified, for this challenge and always from one place, exactly the LDevID, IDevID and IAK of the
+           request, the latter two as primary keys of the endorsement hierarchy.
         4. The NV indexes are as provisioning makes them for this device.
         5. The LAK certified, for this challenge, where the floor's counter stands.
         6. The EK still has no live enrolment.
@@ -196,7 +199,7 @@ class EnrolmentAuthority:
             raise Refusal(refusals.CHALLENGE_MISMATCH, "the proof names another challenge")
         if not hmac.compare_digest(proof.secret, pending.secret):  # 2
             raise Refusal(refusals.CREDENTIAL_NOT_ACTIVATED, "the secret is not the one in the credential")
-        _check_certified(request, proof, certify_qualifier(pending.nonce))  # 3
+        qualified_name = _check_certified(request, proof, certify_qualifier(pending.nonce))  # 3
         nv_names = verified_names(proof.nv_publics, self._trust.floor_authority, ueid(gateway.ek_hash))  # 4
         floor_base = _certified_floor(request, proof, nv_names["floor"], certify_qualifier(pending.nonce))  # 5
         self._check_not_enrolled(gateway.ek_hash)  # 6
@@ -212,6 +215,7 @@ class EnrolmentAuthority:
             tpm_model=pending.model,
             quirks=pending.quirks,
             lak_spki=spki(tpm.public_key(Public.parse(request.lak_public))),
+            lak_qualified_name=qualified_name,
             iak_public=request.iak_public,
             ldevid_public=request.ldevid_public,
             client_key_thumbprint=key_thumbprint(load_spki(request.client_key)),
@@ -335,22 +339,31 @@ def _check_roles(request: Request) -> None:
     check_device_key(Public.parse(request.idevid_public), name="IDevID")
 
 
-def _check_certified(request: Request, proof: Proof, qualifier: bytes) -> None:
+def _check_certified(request: Request, proof: Proof, qualifier: bytes) -> bytes:
+    """The LAK's Qualified Name."""
     lak = tpm.public_key(Public.parse(request.lak_public))
-    for name, signed, public in (
-        ("LDevID", proof.certify_ldevid, request.ldevid_public),
-        ("IDevID", proof.certify_idevid, request.idevid_public),
-        ("IAK", proof.certify_iak, request.iak_public),
+    signers = set()
+    for name, signed, public, primary in (
+        ("LDevID", proof.certify_ldevid, request.ldevid_public, False),
+        ("IDevID", proof.certify_idevid, request.idevid_public, True),
+        ("IAK", proof.certify_iak, request.iak_public, True),
     ):
-        _check_certification(signed, lak, public, qualifier, name)
+        attest, certified = _certification(signed, lak, public, name)
+        if primary and certified.qualified_name != tpm.qualified_name(certified.name):
+            raise Refusal(refusals.KEY_ELSEWHERE, f"it is {certified.qualified_name.hex()}", place=name)
+        _check_fresh(attest, qualifier, name)
+        signers.add(attest.qualified_signer)
+    if len(signers) > 1:
+        raise Refusal(quote_refusals.SIGNER_ELSEWHERE, f"certified by {len(signers)} keys of different places")
+    return signers.pop()
 
 
-def _check_certification(signed: SignedAttest, lak: PublicKey, public: bytes, qualifier: bytes, name: str) -> None:
+def _certification(signed: SignedAttest, lak: PublicKey, public: bytes, name: str) -> tuple[Attest, CertifyInfo]:
     """TPM2_Certify by the LAK over the key's Name (TPM 2.0 Library, Part 3, 18.2)."""
     attest = _attested(signed, lak, refusals.KEY_NOT_CERTIFIED, name)
     if not isinstance(attest.attested, CertifyInfo) or attest.attested.name != tpm.name(public):
         raise Refusal(refusals.KEY_NOT_CERTIFIED, "the LAK certified something else", place=name)
-    _check_fresh(attest, qualifier, name)
+    return attest, attest.attested
 
 
 def _certified_floor(request: Request, proof: Proof, name: bytes, qualifier: bytes) -> int:

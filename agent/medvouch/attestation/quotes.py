@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from medvouch.attestation import refusals
+from medvouch.attestation import quote_refusals, refusals
 from medvouch.crypto import refusals as crypto_refusals
 from medvouch.crypto import tpm
 from medvouch.crypto.keys import PublicKey
@@ -79,18 +79,18 @@ def verify_quote(
     check_nonce(nonce)  # 1
     quote = signed_quote(SignedAttest(attest, signature), public_key, qualified_name)  # 2, 3
     if quote.attest.extra_data != nonce:  # 4
-        raise Refusal(refusals.QUOTE_STALE, f"{nonce.hex()} was asked, {quote.attest.extra_data.hex()} answered")
+        raise Refusal(quote_refusals.QUOTE_STALE, f"{nonce.hex()} was asked, {quote.attest.extra_data.hex()} answered")
     return verified_values(quote, pcrs, required)  # 5, 6, 7
 
 
 def check_nonce(nonce: bytes) -> bytes:
     """A challenge that a device can only answer afresh; it, back. Raises Refusal `nonce-*`."""
     if not nonce:
-        raise Refusal(refusals.NONCE_EMPTY, "there is no nonce")
+        raise Refusal(quote_refusals.NONCE_EMPTY, "there is no nonce")
     if len(nonce) < MIN_NONCE_BYTES:
-        raise Refusal(refusals.NONCE_SHORT, f"{len(nonce)} bytes where at least {MIN_NONCE_BYTES} are wanted")
+        raise Refusal(quote_refusals.NONCE_SHORT, f"{len(nonce)} bytes where at least {MIN_NONCE_BYTES} are wanted")
     if len(set(nonce)) == 1:
-        raise Refusal(refusals.NONCE_CONSTANT, f"all its bytes are 0x{nonce[0]:02x}")
+        raise Refusal(quote_refusals.NONCE_CONSTANT, f"all its bytes are 0x{nonce[0]:02x}")
     return nonce
 
 
@@ -101,14 +101,14 @@ def signed_quote(signed: SignedAttest, key: PublicKey, qualified_name: bytes | N
     except Refusal as error:
         raise Refusal(refusals.QUOTE_SIGNATURE_INVALID, error.detail) from error
     if not tpm.generated(signed.attest):
-        raise Refusal(refusals.QUOTE_NOT_GENERATED, f"it begins with {signed.attest[:4].hex()}")
+        raise Refusal(quote_refusals.QUOTE_NOT_GENERATED, f"it begins with {signed.attest[:4].hex()}")
     if signed.attest[_TYPE] != AttestType.QUOTE.to_bytes(2, "big"):
         raise Refusal(refusals.QUOTE_TYPE_WRONG, f"it is an attestation of type 0x{signed.attest[_TYPE].hex()}")
     attest = Attest.parse(signed.attest)
     assert isinstance(attest.attested, QuoteInfo)
     if qualified_name is not None and attest.qualified_signer != qualified_name:
         detail = f"by {attest.qualified_signer.hex()}, the key is {qualified_name.hex()}"
-        raise Refusal(refusals.SIGNER_ELSEWHERE, detail)
+        raise Refusal(quote_refusals.SIGNER_ELSEWHERE, detail)
     return SignedQuote(attest, attest.attested, algorithm)
 
 
@@ -121,7 +121,7 @@ def verified_values(quote: SignedQuote, pcrs: PcrValues, required: PcrSelection 
     _check_required(covered, required)
     untrusted = tuple(bank for bank in covered if bank not in tpm.BELIEVED_HASHES)
     if len(untrusted) == len(covered) or (required and set(untrusted) & _banks(required).keys()):
-        raise Refusal(refusals.BANK_UNTRUSTED, f"quoted {quoted.selection}", place=untrusted[0].label)
+        raise Refusal(quote_refusals.BANK_UNTRUSTED, f"quoted {quoted.selection}", place=untrusted[0].label)
     _check_labels(quoted.selection, pcrs)
     if tpm.pcr_digest(pcrs, quoted.selection, quote.hash) != quoted.pcr_digest:
         raise Refusal(refusals.PCR_DIGEST_MISMATCH, "the digest over the PCR values is not the quoted one")
@@ -142,7 +142,7 @@ def _check_required(covered: _Covered, required: PcrSelection | None) -> None:
         return
     detail = f"quoted {PcrSelection.of(covered)}, required {required}"
     if any(set(pcrs) - set(covered.get(bank, ())) for bank, pcrs in wanted.items()):
-        raise Refusal(refusals.PCR_SELECTION_PARTIAL, detail)
+        raise Refusal(quote_refusals.PCR_SELECTION_PARTIAL, detail)
     raise Refusal(refusals.PCR_SELECTION_MISMATCH, detail)
 
 
@@ -154,10 +154,10 @@ def _check_labels(selection: PcrSelection, pcrs: PcrValues) -> None:
     if shown != quoted or beside:
         detail = f"quoted {selection}, the values are labelled {PcrSelection.of(pcrs)}"
         if quoted <= shown:
-            raise Refusal(refusals.PCR_VALUES_UNQUOTED, detail)
+            raise Refusal(quote_refusals.PCR_VALUES_UNQUOTED, detail)
         kind = crypto_refusals.PCR_VALUES_INCOMPLETE if shown < quoted else refusals.PCR_VALUES_RELABELLED
         raise Refusal(kind, detail)
     for bank, pcr in quoted:
         if len(pcrs[bank][pcr]) != bank.size:
             detail = f"{len(pcrs[bank][pcr])} bytes where a digest has {bank.size}"
-            raise Refusal(refusals.PCR_VALUE_SIZE, detail, place=f"{bank.label} {pcr}")
+            raise Refusal(quote_refusals.PCR_VALUE_SIZE, detail, place=f"{bank.label} {pcr}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medvouch.attestation import quote_refusals
 from medvouch.errors import RefusalKind, refusal_table
 
 # Replay of the measurement logs
@@ -117,6 +118,11 @@ KEY_NOT_CERTIFIED = RefusalKind(
     "A key of the request is not shown to live in the same TPM as the attestation key.",
     "treat the device as compromised: the key may be in somebody else's hands",
 )
+KEY_ELSEWHERE = RefusalKind(
+    "key-elsewhere",
+    "A maker-given key does not stand in the endorsement hierarchy, so that it does not survive as it should.",
+    "have the maker make IDevID and IAK from the TCG's templates in the endorsement hierarchy",
+)
 CERTIFICATION_STALE = RefusalKind(
     "certification-stale",
     "A key was certified for another challenge, so it may no longer be in the TPM.",
@@ -223,21 +229,6 @@ QUOTE_TYPE_WRONG = RefusalKind(
     "The TPM signed something, but not a quote.",
     "treat the device as compromised",
 )
-QUOTE_NOT_GENERATED = RefusalKind(
-    "quote-not-generated",
-    "The attestation key signed something that no TPM made up itself: it is not restricted, or not in a TPM.",
-    "treat the device as compromised: its key signs whatever it is given",
-)
-QUOTE_STALE = RefusalKind(
-    "quote-stale",
-    "The quote answers another challenge: it is a replay.",
-    "challenge the device again; find out who replays its quotes if it repeats",
-)
-SIGNER_ELSEWHERE = RefusalKind(
-    "signer-elsewhere",
-    "The key that signed does not stand below the parent, in the hierarchy, that it was enrolled under.",
-    "treat the device as compromised: the key was moved, or another TPM's owner uses its copy",
-)
 EAT_KEY_NOT_CERTIFIED = RefusalKind(
     "eat-key-not-certified",
     "The key that signs the claims is not shown to live in the same TPM as the attestation key.",
@@ -252,21 +243,6 @@ NONCE_MISMATCH = RefusalKind(
     "nonce-mismatch",
     "The evidence answers another challenge: it is a replay.",
     "challenge the device again; find out who replays its evidence if it repeats",
-)
-NONCE_EMPTY = RefusalKind(
-    "nonce-empty",
-    "No challenge was asked, so any old evidence would answer it.",
-    "issue a random nonce of 16 to 32 bytes for every challenge",
-)
-NONCE_SHORT = RefusalKind(
-    "nonce-short",
-    "The challenge is so short that it repeats by chance, and answers could be collected beforehand.",
-    "issue a random nonce of 16 to 32 bytes for every challenge",
-)
-NONCE_CONSTANT = RefusalKind(
-    "nonce-constant",
-    "The challenge is one byte over and over: whoever drew it has no randomness, so old answers fit.",
-    "issue a random nonce of 16 to 32 bytes for every challenge, and look at where it was drawn",
 )
 AUDIENCE_MISMATCH = RefusalKind(
     "audience-mismatch",
@@ -293,16 +269,6 @@ PCR_SELECTION_EMPTY = RefusalKind(
     "The quote covers no PCR at all, so it says nothing.",
     "treat the device as compromised: no honest agent quotes nothing",
 )
-PCR_SELECTION_PARTIAL = RefusalKind(
-    "pcr-selection-partial",
-    "The quote leaves out PCRs that the policy requires.",
-    "use an agent of the same profile; treat the device as compromised if it was: something is hidden",
-)
-BANK_UNTRUSTED = RefusalKind(
-    "bank-untrusted",
-    "The PCRs are of a bank whose hash has known collisions, so that other measurements lead to the same values.",
-    "activate the SHA-256 bank in the firmware's set-up, and quote that",
-)
 PCR_SELECTION_MISMATCH = RefusalKind(
     "pcr-selection-mismatch",
     "The quote covers more PCRs than the policy requires.",
@@ -312,16 +278,6 @@ PCR_VALUES_RELABELLED = RefusalKind(
     "pcr-values-relabelled",
     "PCR values stand under other numbers than the quote has them under.",
     "treat the device as compromised: values were moved between PCRs",
-)
-PCR_VALUES_UNQUOTED = RefusalKind(
-    "pcr-values-unquoted",
-    "Values are shown of PCRs that the quote does not cover, so nothing vouches for them.",
-    "treat the device as compromised: values were slipped in beside the quoted ones",
-)
-PCR_VALUE_SIZE = RefusalKind(
-    "pcr-value-size",
-    "A PCR value is not as long as its bank's digests: bytes were moved from one PCR to its neighbour.",
-    "treat the device as compromised",
 )
 PCR_DIGEST_MISMATCH = RefusalKind(
     "pcr-digest-mismatch",
@@ -430,4 +386,4 @@ RESULT_DEVICE_MISMATCH = RefusalKind(
     "find out who relays results between devices",
 )
 
-TABLE = refusal_table(globals())
+TABLE = refusal_table({**vars(quote_refusals), **globals()})

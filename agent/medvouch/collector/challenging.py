@@ -180,6 +180,7 @@ class Challenger:
             last_clock=record.last_clock,
             ledger=LedgerExpectation(record.nv_names, record.last_head),
             floor=self._registry.floor(record.ek_hash),
+            qualified_name=record.qualified_name,
         )
 
     def _judge_evidence(

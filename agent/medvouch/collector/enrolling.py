@@ -134,6 +134,7 @@ def _record(enrolled: Enrolled) -> EnrolledDevice:
         serial=enrolled.serial,
         ek_hash=enrolled.ek_hash,
         attestation_key=enrolled.lak_spki,
+        qualified_name=enrolled.lak_qualified_name,
         client_key_thumbprint=enrolled.client_key_thumbprint,
         accountable_owner=enrolled.accountable_owner,
         escrow=enrolled.escrow,

@@ -49,7 +49,8 @@ class EnrolledDevice(Record):
     `ek_hash` SHA-256 of the EK's SubjectPublicKeyInfo; `escrow` holds the TPM's hierarchy authorisations, sealed to the
     accountable owner. `nv_names` are the NV indexes' Names; the device enrolled at the security epoch `floor`, while
     its floor counter stood at `floor_base`; `iak_public` and `ldevid_public` are TPMT_PUBLIC. Counts and ledger
-    head are those of the last evidence accepted, all zero before the first. `certificates` are the serial numbers of
+    head are those of the last evidence accepted, all zero before the first. `qualified_name` is the LAK's, which says
+    where in its TPM it stands. `certificates` are the serial numbers of
     those issued to it; `floor_counter` is where the device last said that its floor counter stands, or zero.
     """
 
@@ -59,6 +60,7 @@ class EnrolledDevice(Record):
     serial: Serial
     ek_hash: EkHash
     attestation_key: Spki
+    qualified_name: Annotated[bytes, Octets(66)]
     client_key_thumbprint: Annotated[bytes, Octets(32, exact=True)]
     accountable_owner: Owner
     escrow: Escrow

@@ -6,17 +6,29 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tpm2_pytss import ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE, TPMT_PUBLIC
 
-from medvouch.attestation import refusals
+from medvouch.adapters.tss_stack import unmarshal
+from medvouch.attestation import quote_refusals, refusals
 from medvouch.attestation.enrolment import EnrolmentAuthority
-from medvouch.attestation.provisioning import nv_layout
+from medvouch.attestation.provisioning import (
+    IDEVID_TEMPLATE,
+    LAK_HANDLE,
+    LAK_TEMPLATE,
+    PARENT_HANDLE,
+    attestation_key,
+    nv_layout,
+)
+from medvouch.attestation.tpm_signer import TpmSigner
 from medvouch.crypto import cose
 from medvouch.crypto.keys import SoftwareSigner
-from medvouch.formats.enrolment import CONTENT_TYPE, Answer, parse_verdict
+from medvouch.crypto.tpm import name, qualified_name
+from medvouch.formats.enrolment import CONTENT_TYPE, Answer, certify_qualifier, parse_verdict
 from medvouch.formats.tpm import Attest
-from medvouch.formats.tpm_public import NvAttribute, NvPublic
+from medvouch.formats.tpm_public import NvAttribute, NvPublic, Public
 from support.authorities import NOW, key
 from support.enrolling import ORDER, Gateway, World, payload
+from support.evidence import public_of, signed
 from support.refusing import assert_refused
 
 CERTIFIED = ["certify_ldevid", "certify_idevid", "certify_iak"]
@@ -137,3 +149,41 @@ def test_two_proofs_at_once(everybody: World, gateway: Gateway, challenged: Any)
     authority = everybody.authority(gateway.entry, enrolled={gateway.entry.ek_hash})
     message = gateway.sign(challenged.proof)
     assert_refused(refusals.EK_ALREADY_ENROLLED, authority.answer, challenged.pending, message, NOW)
+
+
+def test_the_lak_s_place_is_noted(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:
+    enrolled = authority.answer(challenged.pending, gateway.sign(challenged.proof), NOW)
+    lak, parent = (gateway.tpm.read_public(gateway.tpm.persistent(at)) for at in (LAK_HANDLE, PARENT_HANDLE))
+    assert enrolled.lak_qualified_name == qualified_name(name(lak), qualified_name(name(parent)))
+
+
+def test_an_idevid_of_another_hierarchy(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:
+    """It would be gone with the owner's seed; whoever had it certified did not make it as the TCG says."""
+    tpm, pending = gateway.tpm, challenged.pending
+    template = TPM2B_PUBLIC(publicArea=unmarshal(TPMT_PUBLIC, IDEVID_TEMPLATE))
+    made = tpm._esapi.create_primary(TPM2B_SENSITIVE_CREATE(), template, ESYS_TR.OWNER)
+    idevid, lak = tpm._hold(lambda: made[0], transient=True), attestation_key(tpm)
+    try:
+        public = tpm.read_public(idevid)
+        certified = tpm.certify(idevid, lak, certify_qualifier(pending.nonce))
+        proof = replace(challenged.proof, certify_idevid=certified)
+        message = cose.sign1(proof.encode(), TpmSigner(tpm, idevid, public), content_type=CONTENT_TYPE)
+    finally:
+        tpm.flush(idevid)
+        tpm.flush(lak)
+    asked = replace(pending, request=replace(pending.request, idevid_public=public))
+    refusal = assert_refused(refusals.KEY_ELSEWHERE, authority.answer, asked, message, NOW)
+    assert refusal.place == "IDevID"
+
+
+def test_certifications_from_two_places(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:
+    """No TPM says so of one key; a LAK in software does."""
+    software = key("software LAK")
+    lak = replace(Public.parse(LAK_TEMPLATE), unique=public_of(software).unique).encode()
+    changes = {}
+    for number, field in enumerate(CERTIFIED[:3]):
+        attest = Attest.parse(getattr(challenged.proof, field).attest)
+        changes[field] = signed(replace(attest, qualified_signer=b"\x00\x0b" + bytes([number // 2]) * 32), software)
+    asked = replace(challenged.pending, request=replace(challenged.pending.request, lak_public=lak))
+    message = gateway.sign(replace(challenged.proof, **changes))
+    assert_refused(quote_refusals.SIGNER_ELSEWHERE, authority.answer, asked, message, NOW)

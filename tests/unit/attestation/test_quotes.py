@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medvouch.attestation import refusals
+from medvouch.attestation import quote_refusals, refusals
 from medvouch.attestation.quotes import PcrValues, VerifiedQuote, check_nonce, verify_quote
 from medvouch.crypto import refusals as crypto_refusals
 from medvouch.crypto.keys import coordinate_size
@@ -106,8 +106,8 @@ def test_sha1_is_read_and_not_believed() -> None:
     assert verified.pcrs == values(SHA256)
     assert verified.untrusted == (SHA1,)
     assert verified.selection == PcrSelection.of(both)
-    assert_refused(refusals.BANK_UNTRUSTED, verify, values(SHA1))
-    assert_refused(refusals.BANK_UNTRUSTED, verify, both, required=PcrSelection.of(both))
+    assert_refused(quote_refusals.BANK_UNTRUSTED, verify, values(SHA1))
+    assert_refused(quote_refusals.BANK_UNTRUSTED, verify, both, required=PcrSelection.of(both))
     assert_refused(refusals.QUOTE_SIGNATURE_INVALID, verify, hash=SHA1)
 
 
@@ -119,7 +119,7 @@ def test_sha1_values_must_still_be_those_quoted() -> None:
 
 @pytest.mark.parametrize("magic", [b"\x00TCG", b"\xffTCH", bytes(4)])
 def test_what_no_tpm_generated(magic: bytes) -> None:
-    assert_refused(refusals.QUOTE_NOT_GENERATED, verify, change=lambda attest: magic + attest.encode()[4:])
+    assert_refused(quote_refusals.QUOTE_NOT_GENERATED, verify, change=lambda attest: magic + attest.encode()[4:])
 
 
 @pytest.mark.parametrize("type", [0x8014, 0x8015, 0x8016, 0x8017, 0x8019, 0x801A, 0x801C, 0, 0xFFFF])
@@ -159,7 +159,7 @@ def test_another_key(other: Any) -> None:
 
 def test_the_signer_stands_where_it_was() -> None:
     verify(qualified_name=NAME)
-    assert_refused(refusals.SIGNER_ELSEWHERE, verify, qualified_name=NAME[:-1] + b"\0")
+    assert_refused(quote_refusals.SIGNER_ELSEWHERE, verify, qualified_name=NAME[:-1] + b"\0")
 
 
 def test_qualified_names_follow_the_hierarchy() -> None:
@@ -171,18 +171,18 @@ def test_qualified_names_follow_the_hierarchy() -> None:
 
 
 def test_a_replay() -> None:
-    assert_refused(refusals.QUOTE_STALE, verify, nonce=NONCE[::-1])
-    assert_refused(refusals.QUOTE_STALE, verify, nonce=NONCE + b"\0")
-    assert_refused(refusals.QUOTE_STALE, verify, nonce=NONCE[:-1])
+    assert_refused(quote_refusals.QUOTE_STALE, verify, nonce=NONCE[::-1])
+    assert_refused(quote_refusals.QUOTE_STALE, verify, nonce=NONCE + b"\0")
+    assert_refused(quote_refusals.QUOTE_STALE, verify, nonce=NONCE[:-1])
 
 
 @pytest.mark.parametrize(
     ("nonce", "kind"),
     [
-        (b"", refusals.NONCE_EMPTY),
-        (b"\1\2\3\4\5\6\7", refusals.NONCE_SHORT),
-        (bytes(32), refusals.NONCE_CONSTANT),
-        (b"\xff" * 8, refusals.NONCE_CONSTANT),
+        (b"", quote_refusals.NONCE_EMPTY),
+        (b"\1\2\3\4\5\6\7", quote_refusals.NONCE_SHORT),
+        (bytes(32), quote_refusals.NONCE_CONSTANT),
+        (b"\xff" * 8, quote_refusals.NONCE_CONSTANT),
     ],
 )
 def test_challenges_that_are_none(nonce: bytes, kind: RefusalKind) -> None:
@@ -199,10 +199,10 @@ def test_selections() -> None:
     required = PcrSelection.of(values(SHA256))
     for empty in ({}, {SHA256: {}}):
         assert_refused(refusals.PCR_SELECTION_EMPTY, verify, empty)
-    assert_refused(refusals.PCR_SELECTION_PARTIAL, verify, values(SHA256, pcrs=range(7)), required=required)
-    assert_refused(refusals.PCR_SELECTION_PARTIAL, verify, values(SHA384), required=required)
+    assert_refused(quote_refusals.PCR_SELECTION_PARTIAL, verify, values(SHA256, pcrs=range(7)), required=required)
+    assert_refused(quote_refusals.PCR_SELECTION_PARTIAL, verify, values(SHA384), required=required)
     two = PcrSelection.of(values(SHA256, SHA384))
-    assert_refused(refusals.PCR_SELECTION_PARTIAL, verify, values(SHA256), required=two)
+    assert_refused(quote_refusals.PCR_SELECTION_PARTIAL, verify, values(SHA256), required=two)
     assert_refused(refusals.PCR_SELECTION_MISMATCH, verify, values(SHA256, pcrs=range(9)), required=required)
     assert_refused(refusals.PCR_SELECTION_MISMATCH, verify, values(SHA256, SHA1), required=required)
 
@@ -212,9 +212,9 @@ def test_values_that_are_labelled_otherwise() -> None:
     moved = {SHA256: {pcr + 1: value for pcr, value in pcrs[SHA256].items()}}
     assert_refused(refusals.PCR_VALUES_RELABELLED, verify, shown=moved)
     assert_refused(refusals.PCR_VALUES_RELABELLED, verify, shown={HashAlg.SHA3_256: pcrs[SHA256]})
-    assert_refused(refusals.PCR_VALUES_UNQUOTED, verify, shown={SHA256: {**pcrs[SHA256], 8: bytes(32)}})
-    assert_refused(refusals.PCR_VALUES_UNQUOTED, verify, shown={**pcrs, SHA384: {0: bytes(48)}})
-    assert_refused(refusals.PCR_VALUES_UNQUOTED, verify, shown={**pcrs, SHA384: {}})
+    assert_refused(quote_refusals.PCR_VALUES_UNQUOTED, verify, shown={SHA256: {**pcrs[SHA256], 8: bytes(32)}})
+    assert_refused(quote_refusals.PCR_VALUES_UNQUOTED, verify, shown={**pcrs, SHA384: {0: bytes(48)}})
+    assert_refused(quote_refusals.PCR_VALUES_UNQUOTED, verify, shown={**pcrs, SHA384: {}})
     fewer = {SHA256: {pcr: value for pcr, value in pcrs[SHA256].items() if pcr}}
     assert_refused(crypto_refusals.PCR_VALUES_INCOMPLETE, verify, shown=fewer)
     assert_refused(crypto_refusals.PCR_VALUES_INCOMPLETE, verify, shown={})
@@ -224,7 +224,7 @@ def test_bytes_that_move_to_the_neighbour() -> None:
     """What is hashed stays the same: only the length of each value tells."""
     pcrs = values(SHA256)
     shifted = {**pcrs[SHA256], 0: pcrs[SHA256][0] + pcrs[SHA256][1][:1], 1: pcrs[SHA256][1][1:]}
-    assert_refused(refusals.PCR_VALUE_SIZE, verify, shown={SHA256: shifted})
+    assert_refused(quote_refusals.PCR_VALUE_SIZE, verify, shown={SHA256: shifted})
 
 
 def test_other_values() -> None:
