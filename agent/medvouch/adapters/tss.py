@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from tpm2_pytss import (
     ESYS_TR,
@@ -20,15 +18,14 @@ from tpm2_pytss import (
     TPM2B_SENSITIVE_CREATE,
     TPM2B_SENSITIVE_DATA,
     TPML_DIGEST_VALUES,
-    TPML_PCR_SELECTION,
     TPMS_SENSITIVE_CREATE,
     TPMT_PUBLIC,
     TPMT_SIG_SCHEME,
-    TPMT_TK_HASHCHECK,
     TSS2_Exception,
 )
-from tpm2_pytss.constants import TPM2_ALG, TPM2_CC, TPM2_RH, TPM2_SE, TPM2_ST
+from tpm2_pytss.constants import TPM2_ALG, TPM2_CC, TPM2_SE
 
+from medvouch.adapters import tss_direct
 from medvouch.adapters.tss_nv import TssNv
 from medvouch.adapters.tss_owner import TssOwner
 from medvouch.adapters.tss_policy import TssPolicy
@@ -36,8 +33,7 @@ from medvouch.adapters.tss_stack import command, unmarshal
 from medvouch.attestation.provisioning import EK_TEMPLATE
 from medvouch.errors import TpmFault
 from medvouch.formats.algorithms import HashAlg
-from medvouch.formats.cursor import Cursor
-from medvouch.formats.tpm import MAX_DIGEST_BYTES, ClockInfo, PcrSelection, Signature, SignedAttest
+from medvouch.formats.tpm import ClockInfo, PcrSelection, SignedAttest
 from medvouch.ports import CreatedKey, KeyHandle
 
 MAX_RANDOM_BYTES = 32
@@ -50,32 +46,6 @@ COORDINATE_BYTES = 32
 SEALED_TEMPLATE = bytes.fromhex("0008 000b 00000452 0000 0010 0000")
 """TPMT_PUBLIC of sealed data (Part 2, 12.2.4): keyedhash, SHA-256, fixedTPM | fixedParent | userWithAuth | noDA, no
 policy, the null scheme."""
-
-
-def _digests(data: bytes) -> list[bytes]:
-    """Those of a TPML_DIGEST (Part 2, 10.9.2): one by one the stack hands them out at the cost of a TPM command."""
-    cursor = Cursor(data, "tpm")
-    return [cursor.sized(2, MAX_DIGEST_BYTES) for _ in range(cursor.count(4, PCR_READ_DIGESTS))]
-
-
-@functools.lru_cache(maxsize=64)
-def _pcr_list(selection: PcrSelection) -> Any:
-    """As the stack wants it, and does not change it: the same few are asked for again and again."""
-    return unmarshal(TPML_PCR_SELECTION, selection.encode())
-
-
-@functools.lru_cache(maxsize=64)
-def _selection(data: bytes) -> PcrSelection:
-    """Of a TPML_PCR_SELECTION, likewise."""
-    return PcrSelection.parse(data)
-
-
-@functools.cache
-def _message_scheme() -> tuple[TPMT_SIG_SCHEME, TPMT_TK_HASHCHECK]:
-    """ECDSA with SHA-256, and the ticket that an unrestricted key needs, which says nothing."""
-    scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.ECDSA)
-    scheme.details.ecdsa.hashAlg = TPM2_ALG.SHA256
-    return scheme, TPMT_TK_HASHCHECK(tag=TPM2_ST.HASHCHECK, hierarchy=TPM2_RH.NULL)
 
 
 class TssTpm(TssNv, TssOwner, TssPolicy):
@@ -113,12 +83,12 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         while any(missing.values()):
             wanted = PcrSelection.of({bank: pcrs for bank, pcrs in missing.items() if pcrs})
             with command("TPM2_PCR_Read"):
-                counter, selected, digests = self._esapi.pcr_read(_pcr_list(wanted))
-            counters.add(int(counter))
-            read = [(bank, pcr) for bank, pcrs in _selection(selected.marshal()).banks for pcr in pcrs]
+                counter, selected, digests = tss_direct.pcr_read(self._esapi, wanted)
+            counters.add(counter)
+            read = [(bank, pcr) for bank, pcrs in selected.banks for pcr in pcrs]
             if not read or len(counters) > 1:
                 break
-            for (bank, pcr), digest in zip(read, _digests(digests.marshal()), strict=True):
+            for (bank, pcr), digest in zip(read, digests, strict=True):
                 values[bank][pcr] = digest
                 missing[bank].remove(pcr)
         if len(counters) > 1:
@@ -141,8 +111,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
     def quote(self, key: KeyHandle, qualifying_data: bytes, selection: PcrSelection) -> SignedAttest:
         """TPM2_Quote with the key's own scheme."""
         with command("TPM2_Quote"):
-            attest, signature = self._esapi.quote(self._tr(key), _pcr_list(selection), qualifying_data)
-        return SignedAttest(bytes(attest), signature.marshal())
+            return tss_direct.quote(self._esapi, self._direct(key), qualifying_data, selection)
 
     def certify(self, subject: KeyHandle, key: KeyHandle, qualifying_data: bytes) -> SignedAttest:
         """TPM2_Certify; the TCG policy of IDevID and IAK is satisfied where `subject` is one of them."""
@@ -156,8 +125,7 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
     def sign(self, key: KeyHandle, digest: bytes) -> bytes:
         """TPM2_Sign of a SHA-256 digest by an unrestricted ECDSA P-256 key: r || s."""
         with command("TPM2_Sign"):
-            signature = self._esapi.sign(self._tr(key), digest, *_message_scheme())
-        return b"".join(part.rjust(COORDINATE_BYTES, b"\0") for part in Signature.parse(signature.marshal()).value)
+            return tss_direct.sign(self._esapi, self._direct(key), digest)
 
     def create_primary(self, template: bytes) -> KeyHandle:
         """TPM2_CreatePrimary in the endorsement hierarchy."""

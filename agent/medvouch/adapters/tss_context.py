@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tpm2_pytss import ESAPI, TCTI, TSS2_Exception
+from tpm2_pytss.TCTI import PyTCTI
 
 PAUSES_S = tuple(0.02 * 2**attempt for attempt in range(8))
 """Between the attempts at one command: 5 s in all, which outlasts a self-test and most limits of NV writes."""
@@ -20,6 +21,10 @@ _PUT_OFF = {
     0x923,  # TPM_RC_NV_UNAVAILABLE
 }
 """Answers to a command that was not carried out and may be given again as it is (Part 2, 6.6.3)."""
+_HEADER_BYTES = 10
+_FOR_EVER = -1
+_TCTI_FAILURE = 0xA0001
+"""TSS2_TCTI_RC_GENERAL_FAILURE."""
 _ANSWER_LAYERS = {0, 11, 12}
 """Of a TSS2_RC: the TPM itself, and a resource manager for it; whatever else fails leaves the context in between."""
 
@@ -36,6 +41,8 @@ class Context:
         self._inner = ESAPI(tcti)
         self._pause = pause
         self.broken = False
+        self._tcti: TCTI = self._inner.tcti
+        self._directly = self._command(self._exchange)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """A command, found once and kept."""
@@ -51,6 +58,29 @@ class Context:
     def tr_from_tpmpublic(self, handle: int) -> Any:
         """The one of the `tr_` functions that asks the TPM."""
         return self._command(self._inner.tr_from_tpmpublic)(handle)
+
+    def direct(self, data: bytes) -> bytes:
+        """One command's bytes, and its answer's; while no other is under way. Raises TSS2_Exception as methods do."""
+        return bytes(self._directly(data))
+
+    def _exchange(self, data: bytes) -> bytes:
+        tcti = self._tcti
+        try:
+            if isinstance(tcti, PyTCTI):  # without the detour from Python through C to Python
+                tcti.do_transmit(data)
+                answer = tcti.do_receive(_FOR_EVER)
+            else:
+                tcti.transmit(data)
+                answer = tcti.receive()
+        except TSS2_Exception:
+            raise
+        except Exception as error:  # of a TCTI in Python, which may raise what it likes
+            raise TSS2_Exception(_TCTI_FAILURE) from error
+        if len(answer) < _HEADER_BYTES or int.from_bytes(answer[2:6], "big") != len(answer):
+            raise TSS2_Exception(_TCTI_FAILURE)
+        if code := int.from_bytes(answer[6:10], "big"):
+            raise TSS2_Exception(code)
+        return bytes(answer)
 
     def _command(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:

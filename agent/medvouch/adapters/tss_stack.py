@@ -12,6 +12,7 @@ from tpm2_pytss import ESYS_TR, TCTI, TPMT_SYM_DEF, TSS2_Exception
 from tpm2_pytss.constants import TPM2_ALG, TPM2_CAP, TPM2_SE
 
 from medvouch.adapters.tss_context import Context
+from medvouch.adapters.tss_direct import handle_of
 from medvouch.errors import TpmFault
 from medvouch.ports import KeyHandle
 
@@ -46,13 +47,25 @@ def fault(doing: str, error: TSS2_Exception) -> TpmFault:
     return TpmFault("tpm-refused", f"{error} (0x{code:x})", place=doing, remedy=_REMEDIES.get(bare, ""))
 
 
-@contextmanager
-def command(doing: str) -> Iterator[None]:
+class _Translating:
+    """A context manager without a generator, for it stands around every command."""
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TSS2_Exception):
+            raise fault(self._doing, error) from error
+
+
+def command(doing: str) -> _Translating:
     """Any failure of the stack within is the TpmFault of `doing`."""
-    try:
-        yield
-    except TSS2_Exception as error:
-        raise fault(doing, error) from error
+    return _Translating(doing)
 
 
 def unmarshal(kind: Any, data: bytes) -> Any:
@@ -65,12 +78,16 @@ def unmarshal(kind: Any, data: bytes) -> Any:
 
 @dataclass
 class _Held:
-    """A key that somebody uses: what makes its handle, also in a new context; its Name, and its handle in this one."""
+    """A key that somebody uses: what makes its handle, also in a new context; its Name, and its handle in this one.
+
+    `direct` is the TPM's own handle, found out when it is first asked for.
+    """
 
     find: Callable[[], ESYS_TR]
     name: bytes
     transient: bool
     handle: ESYS_TR | None
+    direct: bytes = b""
 
 
 class TssStack:
@@ -106,7 +123,7 @@ class TssStack:
             self._context = Context(self._tcti, self._pause)
         if last is not None or self._held:
             for held in self._held.values():
-                held.handle = None
+                held.handle, held.direct = None, b""
             self._sweep(self._context)
 
     def _sweep(self, context: Context) -> None:
@@ -135,6 +152,14 @@ class TssStack:
         if (held := self._held.get(key)) is None:
             raise TpmFault("tpm-refused", "the key was let go of", place="handle")
         return self._standing(held)
+
+    def _direct(self, key: KeyHandle) -> bytes:
+        """The TPM's own handle of a key; call it after `_esapi`, which may change it."""
+        handle = self._tr(key)
+        held = self._held[key]
+        if not held.direct:
+            held.direct = handle_of(self._esapi, handle)
+        return held.direct
 
     def _standing(self, held: _Held) -> ESYS_TR:
         context = self._esapi

@@ -17,7 +17,7 @@ from medvouch.errors import TpmFault
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eat import Eat, LedgerHead
 from medvouch.formats.identity import DeviceIdentity
-from medvouch.formats.tpm import Attest, ClockInfo, PcrSelection, QuoteInfo, SignedAttest
+from medvouch.formats.tpm import ClockInfo, PcrSelection, SignedAttest, sized
 from medvouch.ports import Clock, CreatedKey, KeyHandle, MeasurementLogs, Tpm
 
 QUOTE_ATTEMPTS = 5
@@ -59,6 +59,11 @@ class Description:
 def boot_name(clock: ClockInfo) -> str:
     """Names a boot: resetCount and restartCount of the TPM."""
     return f"{clock.reset_count}.{clock.restart_count}"
+
+
+def _hash_of(quote: SignedAttest) -> HashAlg:
+    """Of a TPMT_SIGNATURE and so of the PCR digest, which ends a TPMS_QUOTE_INFO (Part 2, 11.3.4 and 10.12.1)."""
+    return HashAlg(int.from_bytes(quote.signature[2:4], "big"))
 
 
 class LedgerSource(Protocol):
@@ -137,8 +142,7 @@ class Attester:
         for _ in range(QUOTE_ATTEMPTS):
             pcrs: Mapping[HashAlg, Mapping[int, bytes]] = self._tpm.pcr_read(selection)
             quote = self._tpm.quote(self._keys.lak, qualifying, selection)
-            attested = Attest.parse(quote.attest).attested
-            if isinstance(attested, QuoteInfo) and attested.pcr_digest == pcr_digest(pcrs, selection):
+            if quote.attest.endswith(sized(pcr_digest(pcrs, selection, _hash_of(quote)))):
                 return quote, pcrs
         raise TpmFault(
             "pcrs-unstable", f"PCRs changed during each of {QUOTE_ATTEMPTS} quotes", remedy="find out what extends them"

@@ -20,6 +20,8 @@ MAX_DEPTH = 16
 MAX_ITEMS = 1 << 16
 """Data items in one document, keys and values counted; lengths are bounded by the input itself."""
 
+_LEAST, _PAST = -(1 << 64), 1 << 64
+"""What a number may be, and what is beyond: heads have 64 bits."""
 _KEYS = frozenset({int, bytes, str})
 _SCALARS = frozenset({type(None), bool, bytes, str})
 _CONSTANTS = {20: False, 21: True, 22: None}
@@ -33,33 +35,39 @@ def encode(value: Any) -> bytes:
 
 def _ordered(value: Any) -> Any:
     kind = type(value)
-    if kind in _SCALARS:  # most of what there is, and cheaper than the cases below
+    if kind in _SCALARS or (kind is int and _LEAST <= value < _PAST):  # most of it, and cheaper than the cases below
         return value
+    ordered: Any
     match value:
         case dict() | Mapping():
-            return _ordered_map(value)
+            ordered = _ordered_map(value)
+        case int() if _LEAST <= value < _PAST:
+            ordered = int(value)
         case bytes() | str():
-            return value
-        case int() if -(1 << 64) <= value < 1 << 64:
-            return int(value)
+            ordered = value
         case list() | tuple():
-            return [_ordered(item) for item in value]
+            ordered = [_ordered(item) for item in value]
         case Tag():
-            return Tag(value.tag, _ordered(value.value))
-    raise TypeError(f"{type(value).__name__} has no place in our CBOR")
+            ordered = Tag(value.tag, _ordered(value.value))
+        case _:
+            raise TypeError(f"{type(value).__name__} has no place in our CBOR")
+    return ordered
 
 
 def _ordered_map(value: Mapping[Any, Any]) -> dict[Any, Any]:
     """Keys in the order of their encodings, which is that of their values where all are counting numbers."""
+    if set(map(type, value)) == {int} and min(value) >= 0 and max(value) < _PAST:
+        return {key: _ordered(value[key]) for key in sorted(value)}
     entries = {_key(key): _ordered(item) for key, item in value.items()}
-    if all(type(key) is int and key >= 0 for key in entries):
-        return {key: entries[key] for key in sorted(entries)}
-    return dict(sorted(entries.items(), key=lambda entry: cbor2.dumps(entry[0])))
+    return {key: entries[key] for key in sorted(entries, key=_place)}
+
+
+def _place(key: Any) -> bytes:
+    encoded: bytes = cbor2.dumps(key)
+    return encoded
 
 
 def _key(key: Any) -> Any:
-    if type(key) is str:
-        return key
     if isinstance(key, bool) or not isinstance(key, int | bytes | str):
         raise TypeError(f"{type(key).__name__} is no key in our CBOR")
     return _ordered(key)
