@@ -176,10 +176,10 @@ def _certified_eat_key(record: QuoteRecord, attestation_key: PublicKey, signer: 
     if attest.qualified_signer != signer:
         detail = f"the quote is by {signer.hex()}, TPM2_Certify by {attest.qualified_signer.hex()}"
         raise Refusal(quote_refusals.SIGNER_ELSEWHERE, detail, place="TPM2_Certify")
-    name = tpm.name(record.ldevid_public)
+    public = Public.parse(record.ldevid_public)
+    name = tpm.name_of(public, record.ldevid_public)
     if not isinstance(attest.attested, CertifyInfo) or attest.attested.name != name:
         raise Refusal(refusals.EAT_KEY_NOT_CERTIFIED, "TPM2_Certify is over another object")
-    public = Public.parse(record.ldevid_public)
     check_device_key(public, name="LDevID")
     return tpm.public_key(public)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -76,7 +78,12 @@ class UnverifiedCertificate:
     def __str__(self) -> str:
         return self.parsed.subject.rfc4514_string() or f"serial {self.parsed.serial_number:x}"
 
-    @property
+    @functools.cached_property
+    def extensions(self) -> Mapping[type[x509.ExtensionType], x509.ExtensionType]:
+        """By their types; certificates have one of each."""
+        return {type(extension.value): extension.value for extension in self.parsed.extensions}
+
+    @functools.cached_property
     def public_key(self) -> PublicKey:
         """Its key; raises Refusal `certificate-algorithm` for one of a weak or unknown kind."""
         key = self.parsed.public_key()

@@ -126,6 +126,11 @@ def name(public: bytes) -> bytes:
     return _name(Public.parse(public).name_alg, public)
 
 
+def name_of(public: Public, encoded: bytes) -> bytes:
+    """As `name`, of a TPMT_PUBLIC that is parsed already."""
+    return _name(public.name_alg, encoded)
+
+
 def qualified_name(key_name: bytes, parent: bytes = ENDORSEMENT) -> bytes:
     """The Qualified Name of a key (Part 1, 16): its nameAlg || digest over `parent` || its Name.
 

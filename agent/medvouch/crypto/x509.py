@@ -268,7 +268,8 @@ def _check_leaf(leaf: UnverifiedCertificate, profile: Profile) -> None:
 
 
 def _extension(certificate: UnverifiedCertificate, kind: type[_Extension]) -> _Extension | None:
-    return next((each.value for each in certificate.parsed.extensions if isinstance(each.value, kind)), None)
+    found = certificate.extensions.get(kind)
+    return found if isinstance(found, kind) else None
 
 
 def _only(name: x509.Name, oid: x509.ObjectIdentifier) -> str:

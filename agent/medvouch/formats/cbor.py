@@ -100,7 +100,11 @@ class _Reader:
             cursor.fail("limit", f"more than {MAX_ITEMS} data items")
         if depth > MAX_DEPTH:
             cursor.fail("limit", f"nested deeper than {MAX_DEPTH}")
-        first = cursor.u8()
+        data, offset = cursor.data, cursor.offset  # read here: a call for each byte would be most of the work
+        if offset >= len(data):
+            cursor.take(1)
+        first = data[offset]
+        cursor.offset = offset + 1
         major, argument = first >> 5, first & 0x1F
         if argument >= 24:
             argument = self._argument(first)
@@ -149,16 +153,16 @@ class _Reader:
     def _map(self, pairs: int, depth: int) -> dict[int | bytes | str, Any]:
         entries: dict[int | bytes | str, Any] = {}
         previous = b""
-        cursor = self.cursor
+        cursor, data, item = self.cursor, self.cursor.data, self.item
         for _ in range(pairs):
             start = cursor.offset
-            key = self.item(depth)
+            key = item(depth)
             if type(key) not in _KEYS:
                 cursor.fail("malformed", "a map key is neither number nor string")
             if key in entries:
                 cursor.fail("malformed", "a map key stands twice")
-            raw = cursor.data[start : cursor.offset]
-            if self._deterministic and raw < previous:
+            raw = data[start : cursor.offset]
+            if raw < previous and self._deterministic:
                 cursor.fail("malformed", "map keys are not in order")
-            entries[key], previous = self.item(depth), raw
+            entries[key], previous = item(depth), raw
         return entries

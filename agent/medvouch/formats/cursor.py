@@ -48,7 +48,11 @@ class Cursor:
 
     def uint(self, size: int) -> int:
         """An unsigned integer of `size` bytes in the cursor's byte order."""
-        return int.from_bytes(self.take(size), self.byteorder)
+        start, end = self.offset, self.offset + size
+        if end > len(self.data):
+            self.take(size)
+        self.offset = end
+        return int.from_bytes(self.data[start:end], self.byteorder)
 
     def u8(self) -> int:
         """A byte; most of what a decoder asks for, so it makes no slice."""
