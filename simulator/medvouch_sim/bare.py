@@ -19,12 +19,13 @@ from medvouch.formats import der
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cose import Sign1
 from medvouch.formats.hashing import HASHERS, Hasher, digest
+from medvouch.formats.ledger import LedgerRecord
 from medvouch.formats.tpm import Signature, SignedAttest
 from medvouch.formats.tpm_public import Public
 
 DESCRIPTION = (
-    "ECDSA checks of LAK certificate, quote, TPM2_Certify and EAT; SHA-256 of the logs, of each extend, and "
-    "of the data that each digest covers"
+    "ECDSA checks of LAK certificate, quote, TPM2_Certify, EAT and both of the ledger's TPM2_NV_Certify; SHA-256 of "
+    "the logs, of each extend, and of the data that each digest covers"
 )
 
 _ECDSA = ec.ECDSA(hashes.SHA256())
@@ -48,6 +49,7 @@ class BareChecks:
             (lak, *_attested(quote.quote)),
             (lak, *_attested(quote.ldevid_certify)),
             (ldevid, *_claimed(evidence.eat)),
+            *((lak, *_attested(signed)) for signed in _certifications(evidence.checkpoint)),
         )
         logs = [log for log in (evidence.uefi, evidence.systemd, evidence.ima) if log is not None]
         sha256 = HASHERS[HashAlg.SHA256]
@@ -71,6 +73,14 @@ def _p256(key: PublicKey) -> ec.EllipticCurvePublicKey:
 def _attested(signed: SignedAttest) -> tuple[bytes, bytes]:
     r, s = (int.from_bytes(part, "big") for part in Signature.parse(signed.signature).value)
     return encode_dss_signature(r, s), signed.attest
+
+
+def _certifications(checkpoint: bytes | None) -> tuple[SignedAttest, ...]:
+    """Of the ledger's counter and head, where evidence comes with them."""
+    if checkpoint is None:
+        return ()
+    latest = LedgerRecord.parse(checkpoint).latest
+    return latest.counter, latest.head
 
 
 def _claimed(eat: bytes) -> tuple[bytes, bytes]:

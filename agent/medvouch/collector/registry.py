@@ -50,8 +50,8 @@ class EnrolledDevice(Record):
     accountable owner. `nv_names` are the NV indexes' Names; the device enrolled at the security epoch `floor`, while
     its floor counter stood at `floor_base`; `iak_public` and `ldevid_public` are TPMT_PUBLIC. Counts and ledger
     head are those of the last evidence accepted, all zero before the first. `qualified_name` is the LAK's, which says
-    where in its TPM it stands. `certificates` are the serial numbers of
-    those issued to it; `floor_counter` is where the device last said that its floor counter stands, or zero.
+    where in its TPM it stands. `certificates` are the serial numbers of those issued to it; `floor_counter` is where
+    the device last said that its floor counter stands, or zero.
     """
 
     FORMAT = "registry"

@@ -149,7 +149,7 @@ class Recorder:
     def _checkpoint(self) -> None:
         if not self._size:
             return
-        last = self._latest()
+        last = _latest_of(self._store)
         leaves = self._store.leaves()
         intent = self._anchor.intend(len(leaves), merkle.root(leaves), last.checkpoint if last else None)
         self._store.put({INTENT_KEY: intent.encode()})
@@ -160,20 +160,26 @@ class Recorder:
         row = certified.checkpoint.counter, certified.encode()
         self._store.commit(Commit({INTENT_KEY: None}, checkpoint=row))
 
-    def _latest(self) -> CertifiedCheckpoint | None:
-        newest = self._store.checkpoints(newest=1)
-        return _read(CertifiedCheckpoint.parse, newest[0]) if newest else None
-
     def head(self, since: int) -> tuple[LedgerHead, bytes] | None:
-        """For evidence: the head, and the record `checkpoint` with its proofs; None before the first checkpoint."""
-        latest = self._latest()  # before the leaves, of which there may be more by the time they are read
-        leaves = self._store.leaves()
-        if latest is None:
-            return None
-        known = since if since <= len(leaves) else 0
-        growth, anchoring = (merkle.consistency_proof(leaves, size) for size in (known, latest.checkpoint.size))
-        record = LedgerRecord(latest, known, growth, anchoring)
-        return LedgerHead(len(leaves), merkle.root(leaves), latest.checkpoint.counter), record.encode()
+        """For evidence, as `head_of`."""
+        return head_of(self._store, since)
+
+
+def head_of(store: Store, since: int) -> tuple[LedgerHead, bytes] | None:
+    """A kept ledger's head, and the record `checkpoint` with its proofs; None before the first checkpoint."""
+    latest = _latest_of(store)  # before the leaves, of which there may be more by the time they are read
+    leaves = store.leaves()
+    if latest is None:
+        return None
+    known = since if since <= len(leaves) else 0
+    growth, anchoring = (merkle.consistency_proof(leaves, size) for size in (known, latest.checkpoint.size))
+    record = LedgerRecord(latest, known, growth, anchoring)
+    return LedgerHead(len(leaves), merkle.root(leaves), latest.checkpoint.counter), record.encode()
+
+
+def _latest_of(store: Store) -> CertifiedCheckpoint | None:
+    newest = store.checkpoints(newest=1)
+    return _read(CertifiedCheckpoint.parse, newest[0]) if newest else None
 
 
 def _read(parse: Callable[[bytes], T], data: bytes) -> T:

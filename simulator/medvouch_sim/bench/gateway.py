@@ -6,8 +6,9 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -19,11 +20,14 @@ from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.appraisal import Anchors, Expectation, appraise
 from medvouch.attestation.attester import AttestationKeys, Attester, Description
 from medvouch.attestation.evidence import UnverifiedEvidence
+from medvouch.attestation.ledger_heads import LedgerExpectation
 from medvouch.attestation.policy import RELEASE_POLICY, STATIC_PCRS
 from medvouch.cli import wiring
 from medvouch.crypto.keys import key_thumbprint
+from medvouch.daemon.recording import head_of
 from medvouch.daemon.standing import Standing
 from medvouch.errors import NetworkFault
+from medvouch.formats.claims import LedgerHead
 from medvouch.messages import topics
 from medvouch_sim import bare, firmware
 from medvouch_sim.bench.figures import IDLE, RESPONSE, START, VERIFY, Effort, Figure
@@ -63,13 +67,13 @@ async def _in_process(
     async with gateway.booted():
         await _online(gateway, observer, since=0)
         await gateway.stop_agent()
-        with _attester(gateway) as (attester, tcti):
+        with _attesters(gateway) as (bare_attester, attester, tcti, nv_names):
             if RESPONSE in names:
                 say(f"{RESPONSE}: {effort.responses} times")
-                figures.append(await asyncio.to_thread(_response, attester, tcti, effort))
+                figures.append(await asyncio.to_thread(_response, bare_attester, tcti, effort))
             if VERIFY in names:
                 say(f"{VERIFY}: {effort.evidences} distinct ones, {effort.rounds} times")
-                figures.append(await asyncio.to_thread(_verify, attester, gateway, effort))
+                figures.append(await asyncio.to_thread(_verify, attester, gateway, nv_names, effort))
     return figures
 
 
@@ -102,13 +106,23 @@ class _RecordingTcti(SwTpmTcti):
         super().do_transmit(command)
 
 
+@dataclass(frozen=True)
+class _KeptLedger:
+    """The ledger that the agent has left."""
+
+    store: SqliteStore
+
+    def head(self, since: int) -> tuple[LedgerHead, bytes] | None:
+        """As the agent's recorder says it."""
+        return head_of(self.store, since)
+
+
 @contextmanager
-def _attester(gateway: Gateway) -> Iterator[tuple[Attester, _RecordingTcti]]:
-    """The enrolled gateway's, as its agent makes it."""
+def _attesters(gateway: Gateway) -> Iterator[tuple[Attester, Attester, _RecordingTcti, Mapping[str, bytes]]]:
+    """The enrolled gateway's: without its ledger, and as its agent makes it; the Names of the ledger's NV indexes."""
     config = gateway.config()
     store = SqliteStore(config.database)
     identity = Standing(store).identity
-    store.close()
     assert identity is not None
     hardware = wiring.hardware(config)
     description = Description(
@@ -122,8 +136,9 @@ def _attester(gateway: Gateway) -> Iterator[tuple[Attester, _RecordingTcti]]:
     )
     logs = FileLogs(config.logs.uefi, config.logs.systemd, config.logs.ima)
     tcti = _RecordingTcti(gateway.tpm)
-    with TssTpm(tcti) as tpm:
-        yield Attester(tpm, logs, SystemClock(), AttestationKeys.load(tpm, identity), description), tcti
+    with closing(store), TssTpm(tcti) as tpm:
+        parts = (tpm, logs, SystemClock(), AttestationKeys.load(tpm, identity), description)
+        yield Attester(*parts), Attester(*parts, ledger=_KeptLedger(store)), tcti, identity.nv_names
 
 
 def _client_key(gateway: Gateway) -> bytes:
@@ -145,15 +160,16 @@ def _response(attester: Attester, tcti: _RecordingTcti, effort: Effort) -> Figur
     return Figure.of_pairs(RESPONSE, pairs, f"the bytes of its TPM commands alone: {', '.join(commands)}")
 
 
-def _verify(attester: Attester, gateway: Gateway, effort: Effort) -> Figure:
+def _verify(attester: Attester, gateway: Gateway, nv_names: Mapping[str, bytes], effort: Effort) -> Figure:
     root = gateway.site.enrolment_ca.certificate
     anchors = Anchors([root], gateway.site.verified_references())
     now, thumbprint = int(time.time()), _client_key(gateway)
     nonces = [os.urandom(NONCE_BYTES) for _ in range(effort.evidences)]
+    ledger = LedgerExpectation(nv_names)
     cases = []
     for nonce in nonces:
         data = attester.evidence(nonce, APPRAISER, STATIC_PCRS)
-        expected = Expectation(APPRAISER, gateway.device, nonce, client_key_thumbprint=thumbprint)
+        expected = Expectation(APPRAISER, gateway.device, nonce, client_key_thumbprint=thumbprint, ledger=ledger)
         evidence = UnverifiedEvidence.parse(data)
         passed = appraise(evidence, expected, anchors, RELEASE_POLICY, now)
         cases.append((data, expected, bare.BareChecks.of(evidence, passed, root)))
