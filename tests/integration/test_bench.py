@@ -27,7 +27,7 @@ def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "build" / "bench.json"
     assert main(["--quick", "--out", str(out)]) == 0
     rows = {row["name"]: row for row in json.loads(out.read_text())}
-    assert tuple(rows) == bench.NAMES
+    assert tuple(name for name in bench.NAMES if name in rows or name != bench.KEYLIME) == tuple(rows)
     assert all(row.keys() == FIELDS and row["value"] > 0 for row in rows.values())
     for name in (bench.RESPONSE, bench.VERIFY):
         row = rows[name]
@@ -44,6 +44,7 @@ def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert "agent.idle_pss" in captured.out
     assert "verify.evidence: 3 distinct ones" in captured.err
+    assert bench.KEYLIME in captured.err, "measured, or why not"
 
 
 def test_only_some_figures_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

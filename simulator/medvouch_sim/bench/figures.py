@@ -8,7 +8,8 @@ from statistics import median
 
 RESPONSE, VERIFY, START, IDLE = ONE_GATEWAY = ("attest.response", "verify.evidence", "agent.start", "agent.idle_pss")
 MEMORY, LINEAR = FLEET = ("fleet.memory", "fleet.linear")
-NAMES = (*ONE_GATEWAY, *FLEET)
+KEYLIME = "verify.keylime"
+NAMES = (*ONE_GATEWAY, *FLEET, KEYLIME)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Effort:
     rest_s: float = 5.0
     small_fleet: int = 50
     large_fleet: int = 500
+    comparisons: int = 40
 
 
-QUICK = Effort(responses=3, evidences=3, rounds=1, starts=1, rest_s=0.1, small_fleet=2, large_fleet=4)
+QUICK = Effort(responses=3, evidences=3, rounds=1, starts=1, rest_s=0.1, small_fleet=2, large_fleet=4, comparisons=2)
 """To see whether it works; its figures mean little."""

@@ -18,8 +18,8 @@ from rich.table import Table
 from medvouch.adapters.files import write_durably
 from medvouch.cli.output import fail
 from medvouch.errors import MedvouchError
-from medvouch_sim.bench import fleet, gateway
-from medvouch_sim.bench.figures import FLEET, NAMES, ONE_GATEWAY, QUICK, Effort, Figure
+from medvouch_sim.bench import fleet, gateway, keylime
+from medvouch_sim.bench.figures import FLEET, KEYLIME, NAMES, ONE_GATEWAY, QUICK, Effort, Figure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(names: Sequence[str], effort: Effort, say: Callable[[str], None]) -> list[Figure]:
     figures = asyncio.run(gateway.measure(names, effort, say)) if {*ONE_GATEWAY} & {*names} else []
-    return figures + (fleet.measure(names, effort, say) if {*FLEET} & {*names} else [])
+    figures += fleet.measure(names, effort, say) if {*FLEET} & {*names} else []
+    return figures + (keylime.measure(effort, say) if KEYLIME in names else [])
 
 
 def _parser() -> argparse.ArgumentParser:
