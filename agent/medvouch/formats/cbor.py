@@ -55,19 +55,21 @@ def _ordered(value: Any) -> Any:
 
 
 def _ordered_map(value: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Keys in the order of their encodings, which is that of their values where all are counting numbers."""
-    if set(map(type, value)) == {int} and min(value) >= 0 and max(value) < _PAST:
-        return {key: _ordered(value[key]) for key in sorted(value)}
     entries = {_key(key): _ordered(item) for key, item in value.items()}
     return {key: entries[key] for key in sorted(entries, key=_place)}
 
 
-def _place(key: Any) -> bytes:
-    encoded: bytes = cbor2.dumps(key)
-    return encoded
+def _place(key: Any) -> tuple[Any, ...]:
+    """Sorts as the key's encoding does: by major type, then by number or length, then by content."""
+    if isinstance(key, int):
+        return (0, key) if key >= 0 else (1, -1 - key)
+    data = key if isinstance(key, bytes) else key.encode()
+    return (2 if data is key else 3, len(data), data)
 
 
 def _key(key: Any) -> Any:
+    if type(key) is str or (type(key) is int and _LEAST <= key < _PAST):
+        return key
     if isinstance(key, bool) or not isinstance(key, int | bytes | str):
         raise TypeError(f"{type(key).__name__} is no key in our CBOR")
     return _ordered(key)
