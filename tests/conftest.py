@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("medvouch", deadline=None)  # what a busy machine takes says nothing of the code
+settings.load_profile("medvouch")
 
 
 @pytest.fixture(scope="session")
