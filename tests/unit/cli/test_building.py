@@ -114,8 +114,8 @@ def test_an_envelope_that_no_device_would_fetch_is_not_made(medvouch: Caller, re
     """Nearly as many reference values as a trust document takes: with the manifest they are too many."""
     event = ReferenceEvent("x" * 190, {"sha256": bytes(32)})
     pcr = PcrReference(4, Mode.EXACT, (event,) * 4096)
-    reference.write_bytes(signed_values(replace(VALUES, command_lines=("c" * 3400,), pcrs=(pcr,))))
-    assert MAX_ENVELOPE_BYTES - 1000 < reference.stat().st_size <= MAX_REFERENCE_BYTES
+    reference.write_bytes(signed_values(replace(VALUES, command_lines=("c" * 3840,), pcrs=(pcr,))))
+    assert MAX_ENVELOPE_BYTES - 100 < reference.stat().st_size <= MAX_REFERENCE_BYTES
     called = medvouch(*build_options(reference, out))
     assert (called.code, called.err.count("\n")) == (1, 1)
     assert called.err.startswith("medvouch: suit-limit: ")
