@@ -20,6 +20,7 @@ from medvouch_sim.demo.run import told_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+HOW_TO = ROOT / "docs" / "how-to" / "publish-a-release.md"
 STEPS = step_rows(LIFE, RECOVERY, ENDING)
 
 
@@ -90,9 +91,10 @@ def test_evidence_and_results_are_on_file(played: tuple[Path, str], capsys: pyte
     assert all(main(["verify", str(file), "--trust", trust]) == 0 for file in affirmed)
 
 
-def test_what_the_readme_says_to_type_works(played: tuple[Path, str]) -> None:
-    lines = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(".venv/bin/medvouch ")]
-    assert len(lines) == 3
+def test_what_the_documents_say_to_type_works(played: tuple[Path, str]) -> None:
+    texts = [path.read_text(encoding="utf-8").splitlines() for path in (README, HOW_TO)]
+    lines = [line for text in texts for line in text if line.startswith(".venv/bin/medvouch ")]
+    assert len(lines) == 6
     for line in lines:
         arguments = line.replace("build/demo", str(played[0])).split()[1:]
         assert main(arguments) == 0, line

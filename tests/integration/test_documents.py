@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from support.documents import Command, commands
+from medvouch.adapters.metadata import FileMetadataStore
+from medvouch.attestation.reference import verify_references
+from medvouch.crypto.keys import load_private_pem
+from medvouch.daemon.update_source import UpdateSource
+from medvouch.formats.enrolment import device_id
+from medvouch.formats.update import InstalledRelease
+from medvouch.lifecycle.roles import TrustedRole
+from medvouch.update.processor import DeviceClass
+from medvouch.update.repository import Repository
+from medvouch_sim.vendor import DEVICE_CLASS, VENDOR_DOMAIN
+from support.authoring import BASE, FromFiles
+from support.documents import RUN, Command, commands
+from support.tufs import Shelf
 
 ROOT = Path(__file__).resolve().parents[2]
+HOW_TO = ROOT / "docs" / "how-to" / "publish-a-release.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMANDS = [
     pytest.param(command, id=f"{document.relative_to(ROOT)}:{command.line}")
@@ -41,20 +56,48 @@ false
 
 def test_there_are_commands_and_some_are_run() -> None:
     found = [command.values[0] for command in COMMANDS]
-    assert any(isinstance(command, Command) and command.marker == "<!-- run -->" for command in found)
+    assert any(isinstance(command, Command) and command.marker == RUN for command in found)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_in_a_document_runs_or_says_why_not(command: Command) -> None:
     assert command.marked, "put <!-- run --> or <!-- not run here: reason --> on the line before the fence"
-    if command.marker == "<!-- run -->":
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        run = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command.script],
-            cwd=ROOT, env=os.environ | {"PATH": path}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert run.returncode == 0, run.stderr
+    if command.marker == RUN:
+        run(command)
+
+
+def run(command: Command) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command.script],
+        cwd=ROOT, env=os.environ | {"PATH": path}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_the_how_to_publishes_is_what_a_device_installs() -> None:
+    for command in commands(HOW_TO.read_text(encoding="utf-8")):
+        if command.marker == RUN:
+            run(command)
+    folder, now = ROOT / "build" / "how-to", int(time.time())
+    root = (folder / "root.json").read_bytes()
+    client = Repository(BASE, FromFiles(FileMetadataStore(folder / "repository")), Shelf(), lambda: now, root)
+    client.refresh()
+    release, quality = (
+        TrustedRole(role, [load_private_pem((folder / name / "key.pem").read_bytes()).public_key() for name in names],
+                    now + 60, now + 60, len(names))
+        for role, names in (("release", ("release-1", "release-2")), ("quality", ("quality",)))
+    )  # fmt: skip
+    ueid = b"\1" + hashlib.sha256(b"the EK of a gateway").digest()
+    kind = DeviceClass.named(VENDOR_DOMAIN, DEVICE_CLASS)
+    allowed = ["https://updates.devices.example/images/"]
+    source = UpdateSource(client, ueid, device_id(ueid), release, quality, kind, allowed, lambda: now)
+    offer = source.look(InstalledRelease("1.0.0", 1, 1), None, 1)
+    assert offer is not None
+    assert (offer.plan.version, offer.plan.security_epoch, offer.plan.sequence) == ("1.1.0", 2, 2)
+    assert offer.image.digest == hashlib.sha256((folder / "gateway-1.1.0.img").read_bytes()).digest()
+    verify_references([offer.reference], release.keys, release.threshold)
 
 
 def test_an_unmarked_command_is_seen_and_a_reason_is_asked_for() -> None:
