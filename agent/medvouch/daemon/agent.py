@@ -33,7 +33,7 @@ from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
 from medvouch.daemon.trust_adoption import TrustAdoption, TrustedTime
 from medvouch.daemon.update_source import UpdateSource
 from medvouch.daemon.updating import Updating
-from medvouch.daemon.worker import Worker
+from medvouch.daemon.worker import Worker, outlast
 from medvouch.errors import InputError, Refusal, TpmFault
 from medvouch.formats.eat import NONCE_SIZES
 from medvouch.formats.identity import DeviceIdentity
@@ -102,7 +102,19 @@ class Agent:
             self.updating,
             lambda: self._worker.run(lambda: data_key.make(around.tpm, around.entropy)),
         )
-        fields = self.service.identity_fields
+        desk, sanitised = self._desk(identity, self.service, recorder, reporter)
+        try:
+            await _until(sanitised, self.service.run(desk))
+        finally:
+            await transport.close()
+        self.attesting = None
+        await departure.deliver()
+
+    def _desk(
+        self, identity: DeviceIdentity, service: Service, recorder: Recorder, reporter: Reporter
+    ) -> tuple[CommandDesk, asyncio.Event]:
+        """Where commands come in, and what is set once one of them has ended this device's life."""
+        around, fields = self._around, service.identity_fields
         authority = Authority(self._trusted.appraiser, around.clock)
         floor = FloorKeeper(around.tpm, self._worker, identity, authority, self.standing, recorder, reporter, fields)
         ending = Decommissioning(
@@ -117,22 +129,16 @@ class Agent:
             fields,
         )
         handlers = {
-            "attest": self.service.attest,
-            "commission": self.service.commission,
-            "update": self.service.update,
+            "attest": service.attest,
+            "commission": service.commission,
+            "update": service.update,
             "floor": floor.raise_floor,
             "freeze": ending.freeze,
             "sanitise": ending.sanitise,
         }
-        desk = CommandDesk(
-            self._trusted.commander, handlers, device, reporter, self._store, around.clock, self.standing
-        )
-        try:
-            await _until(ending.sanitised, self.service.run(desk))
-        finally:
-            await transport.close()
-        self.attesting = None
-        await departure.deliver()
+        commander, device = self._trusted.commander, identity.device_id
+        desk = CommandDesk(commander, handlers, device, reporter, self._store, around.clock, self.standing)
+        return desk, ending.sanitised
 
     async def control(self, call: str, args: Mapping[str, Any], uid: int) -> Mapping[str, Any]:
         """A call by a user: `status`, `ledger`, `update`, or `attest` with `nonce` (hex) and `appraiser`.
@@ -281,14 +287,17 @@ class Agent:
 
 
 async def _until(ended: asyncio.Event, serving: Coroutine[None, None, None]) -> None:
-    """Serve until `ended`, then let the service take its leave; what it raises is raised here."""
+    """Serve until `ended`, then let the service take its leave; what it raises is raised here.
+
+    However often this is cancelled, the service has ended when it does: the TPM that it uses is closed next.
+    """
     service, waiting = asyncio.create_task(serving), asyncio.create_task(ended.wait())
     try:
         await asyncio.wait([service, waiting], return_when=asyncio.FIRST_COMPLETED)
     finally:
         service.cancel()
         waiting.cancel()
-        await asyncio.wait([service, waiting])
+        await outlast(service, waiting)
     if not service.cancelled():
         service.result()
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -29,9 +29,20 @@ class Worker:
             try:
                 return await asyncio.shield(future)
             except asyncio.CancelledError:
-                while not future.done():
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.wait([future])
+                with suppress(asyncio.CancelledError):
+                    await outlast(future)
                 if not future.cancelled():
                     future.exception()  # nobody wants to know any more, and asyncio need not complain of that
                 raise
+
+
+async def outlast(*futures: asyncio.Future[Any]) -> None:
+    """Wait until all are done, however often that is cancelled; if it was, CancelledError then."""
+    cancelled: asyncio.CancelledError | None = None
+    while not all(future.done() for future in futures):
+        try:
+            await asyncio.wait(futures)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
