@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install what is missing: system packages with apt, then .venv (a second run installs nothing)
@@ -44,6 +44,19 @@ bench: setup ## measure agent, verifier and a fleet, into build/bench.json
 .PHONY: deb
 deb: setup ## build the agent's package for Debian 13 into build/deb/
 	@$(BIN)/python tools/build_deb.py
+
+.PHONY: image
+image: deb ## build the gateway image for QEMU into build/image/ (as root, amd64; a second run finds it)
+	@tools/image/bootstrap.sh
+	@$(BIN)/python -m medvouch_sim.machine.building
+
+.PHONY: image-smoke
+image-smoke: image ## boot it with Secure Boot and a TPM: it proves itself, then it is tampered with
+	@$(BIN)/python -m medvouch_sim.machine.smoke
+
+.PHONY: capture
+capture: image ## boot it in six ways and keep what it measured in firmware_fixtures/captures/
+	@$(BIN)/python -m medvouch_sim.machine.capture
 
 .PHONY: soak
 soak: setup ## ten thousand quotes of one TPM, after which nothing is left loaded

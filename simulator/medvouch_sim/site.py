@@ -98,6 +98,8 @@ class Site:
     """The security epoch that gateways enrol at: of the release they are built with."""
     voice: MqttTransport | None = None
     """The connection of the collector at work."""
+    broker_addresses: Sequence[str] = ("127.0.0.1",)
+    """What gateways reach the broker by."""
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -200,13 +202,14 @@ class Site:
 
     def _broker_settings(self) -> BrokerSettings:
         key = ec.generate_private_key(ec.SECP256R1())
+        addresses = [x509.IPAddress(IPv4Address(each)) for each in self.broker_addresses]
         certificate = self.broker_ca.issue(
             TLS_SERVER,
             key.public_key(),
             subject("broker"),
             self._validity,
             self.entropy.bytes(SERIAL_BYTES),
-            alternative_names=[x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")],
+            alternative_names=[*addresses, x509.DNSName("localhost")],
         )
         return BrokerSettings(
             certificate=_pem(certificate),

@@ -15,7 +15,8 @@ MAX_BYTES = 300 << 10
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    files = (path for path in directory.rglob("*") if path.is_file())
+    """Of all files but the captures, which come from boots (tests/conformance/test_captures.py)."""
+    files = (path for path in directory.rglob("*") if path.is_file() and "captures" not in path.parts)
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
 
 
