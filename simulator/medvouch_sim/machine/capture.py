@@ -24,7 +24,7 @@ from medvouch.attestation.evidence import UnverifiedEvidence
 from medvouch.attestation.provisioning import EK_CERTIFICATE_INDEX
 from medvouch.collector.challenging import Outcome
 from medvouch.crypto import cose
-from medvouch.crypto.keys import load_spki
+from medvouch.crypto.keys import PublicKey, load_spki
 from medvouch.errors import MedvouchError
 from medvouch.formats import ima
 from medvouch.formats.hashing import digest
@@ -195,8 +195,8 @@ def _entries(log: Path) -> Iterable[ima.Entry]:
     return ima.parse_binary(log.read_bytes())
 
 
-def _shortened(message: bytes, keys: Sequence[object], seen: set[bytes]) -> bytes:
-    verified = cose.verify(message, keys, threshold=len(release_signers()), content_type=CONTENT_TYPE)  # type: ignore[arg-type]
+def _shortened(message: bytes, keys: Sequence[PublicKey], seen: set[bytes]) -> bytes:
+    verified = cose.verify(message, keys, threshold=len(release_signers()), content_type=CONTENT_TYPE)
     values = ReferenceValues.parse(verified.payload)
     rows = tuple(
         dataclasses.replace(row, events=tuple(e for e in row.events if row.pcr != 10 or e.digests[BANK.label] in seen))

@@ -103,10 +103,11 @@ def alter_block(host: Host, gateway: Gateway, release: Release) -> int:
 
 @dataclass(frozen=True)
 class Expected:
-    """What must come out of a boot: the code of the refusal (None: affirming), and how its place begins."""
+    """What must come out of a boot: the code of the refusal (None: affirming), how its place begins, what it names."""
 
     code: str | None
     place: str = ""
+    names: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,12 @@ class Verdict:
     @property
     def failure(self) -> str | None:
         """What differs from what was expected, or None."""
-        code, place = (self.error.code, self.error.place) if self.error else (None, "")
-        if code == self.expected.code and place.startswith(self.expected.place):
+        wanted, error = self.expected, self.error
+        code, place, detail = (error.code, error.place, error.detail) if error else (None, "", "")
+        if code == wanted.code and place.startswith(wanted.place) and wanted.names in detail:
             return None
-        wanted = f"{self.expected.code or 'affirming'} {self.expected.place}".strip()
-        return f"{self.what}: expected {wanted}, found {code or 'affirming'} {place}".strip()
+        words = " ".join(filter(None, (wanted.code or "affirming", wanted.place, wanted.names)))
+        return f"{self.what}: expected {words}, found {code or 'affirming'} {place} {detail}".strip()
 
 
 async def judge(collector: Collector, gateway: Gateway, what: str, expected: Expected) -> Verdict:

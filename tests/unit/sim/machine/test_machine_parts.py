@@ -95,12 +95,18 @@ def test_a_tool_that_fails_is_quoted(tmp_path: Path) -> None:
         (Expected(None), None, None),
         (Expected("no-evidence"), NetworkFault("no-evidence", "nothing", place="here"), None),
         (Expected("no-evidence", "PCR 4"), NetworkFault("no-evidence", "nothing", place="PCR 4, event"), None),
-        (Expected(None), NetworkFault("no-evidence", "nothing"), "boot: expected affirming, found no-evidence"),
+        (Expected(None), NetworkFault("no-evidence", "it"), "boot: expected affirming, found no-evidence  it"),
+        (Expected("no-evidence", names="verity"), NetworkFault("no-evidence", "verity: block 5"), None),
+        (
+            Expected("no-evidence", names="verity"),
+            NetworkFault("no-evidence", "late"),
+            "boot: expected no-evidence verity, found no-evidence  late",
+        ),
         (Expected("no-evidence", "PCR 4"), None, "boot: expected no-evidence PCR 4, found affirming"),
         (
             Expected("no-evidence", "PCR 4"),
             NetworkFault("no-evidence", "nothing", place="PCR 5"),
-            "boot: expected no-evidence PCR 4, found no-evidence PCR 5",
+            "boot: expected no-evidence PCR 4, found no-evidence PCR 5 nothing",
         ),
     ],
 )
