@@ -44,7 +44,8 @@ _LOAD_OPTION_ACTIVE = 1
 
 _README = """# Firmware fixtures
 
-What virtual gateways boot, and the test keys of the simulated organisations. All files here are made by
+What virtual gateways boot, and the test keys of the simulated organisations. All files here, but
+for [`captures/`](captures/README.md), are made by
 
     make fixtures
 

@@ -123,7 +123,6 @@ async def capture(target: Path) -> list[Verdict]:
     values = [reference(workshop, releases[0], disk, recorded), reference(workshop, releases[1], both, recorded)]
     stand = Stand(host, host.work / "capture", values)
     gateway = stand.gateway("captured", source, disk)
-    shutil.rmtree(target, ignore_errors=True)
     verdicts = []
     async with stand.open([gateway]) as collector:
         for plan in PLANS:
@@ -147,6 +146,7 @@ def _packages(host: Host) -> dict[str, str]:
 
 def _write(folder: Path, plan: Plan, gateway: Gateway, outcome: Outcome, packages: dict[str, str]) -> None:
     evidence = UnverifiedEvidence.parse(outcome.evidence)
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with gateway.vm.tpm as tpm, TssTpm(tpm.tcti()) as stack:
         ek_certificate = read_certificate(stack, EK_CERTIFICATE_INDEX)
