@@ -175,7 +175,7 @@ async def _end(vm: Vm) -> None:
 def last_words(vm: Vm) -> str:
     """The last line on its console that tells why it ended, or the last one."""
     lines = vm.console.read_text(encoding="utf-8", errors="replace").splitlines()
-    telling = [line for line in lines if "verity" in line or "panic" in line.lower()]
+    telling = [line for line in lines if "not syncing" in line or "corrupted" in line]
     return (telling or lines or ["it said nothing"])[-1].strip()
 
 

@@ -117,7 +117,7 @@ def test_a_verdict_says_what_differs(expected: Expected, error: NetworkFault | N
 @pytest.mark.parametrize(
     ("console", "words"),
     [
-        ("boot\nverity: block 5 is corrupted\nrebooting\n", "verity: block 5 is corrupted"),
+        ("boot\nverity: block 5 is corrupted\n verity_work+0x1a\nrebooting\n", "verity: block 5 is corrupted"),
         ("one\ntwo\n", "two"),
         ("", "it said nothing"),
     ],
