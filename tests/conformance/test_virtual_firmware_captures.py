@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from medvouch.formats import eventlog, uefi
+from medvouch.formats import event_text, eventlog, uefi
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import Event, EventType
 from medvouch.formats.hashing import digest
+from medvouch.formats.text import text
 from medvouch_sim import firmware
 from medvouch_sim.firmware import Machine
 
@@ -40,7 +41,7 @@ def captured(vectors: Path) -> list[Event]:
 @pytest.fixture
 def virtual(tmp_path: Path) -> list[Event]:
     events = firmware.measure(Machine.create(tmp_path / "disk"), banks=(SHA256,)).logs.uefi.events
-    return [event for event in events if uefi.text(event.data) not in NEWER_SECTIONS]
+    return [event for event in events if text(event.data) not in NEWER_SECTIONS]
 
 
 def _row(event: Event) -> Row:
@@ -48,7 +49,7 @@ def _row(event: Event) -> Row:
     if kind is EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB2:
         kind = EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB
     name = uefi.Variable.parse(event.data).name.rstrip("0123456789") if kind in VARIABLES else ""
-    return event.pcr, kind, uefi.describe(event) if kind in TEXTS else name.removesuffix("Order")
+    return event.pcr, kind, event_text.describe(event) if kind in TEXTS else name.removesuffix("Order")
 
 
 def _rows(events: list[Event]) -> list[Row]:
@@ -86,5 +87,5 @@ def test_the_initrd_is_its_section(captured: list[Event], virtual: list[Event]) 
     """PCR 9 has of the initrd what PCR 11 has of its section."""
     for events in (captured, virtual):
         (initrd,) = (event for event in events if event.pcr == 9 and b"Linux initrd" in event.data)
-        _, section = (event for event in events if event.pcr == 11 and uefi.text(event.data) == ".initrd")
+        _, section = (event for event in events if event.pcr == 11 and text(event.data) == ".initrd")
         assert initrd.digests[SHA256] == section.digests[SHA256]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from medvouch.attestation.replay import Logs, replay, replayed_pcrs, tabulate
 from medvouch.attestation.semantics import understand
 from medvouch.errors import InputError
-from medvouch.formats import eventlog, ima, systemd, uefi
+from medvouch.formats import event_text, eventlog, ima, systemd, uefi
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
 from support.boots import SHA1, SHA256, full_boot
@@ -67,13 +67,13 @@ def test_event_log_mutations(data: bytes) -> None:
     with suppress(InputError):
         log = eventlog.parse(data)
         assert log.encode() == data
-        assert all(uefi.title(event).isprintable() for event in log.events)
+        assert all(event_text.title(event).isprintable() for event in log.events)
         tabulate(Logs(log), FULL.pcrs)
 
 
 @given(TYPES, st.binary(max_size=120))
 def test_describing_never_raises(kind: int, data: bytes) -> None:
-    assert uefi.describe(Event(1, 0, kind, {}, data, 0)).isprintable()
+    assert event_text.describe(Event(1, 0, kind, {}, data, 0)).isprintable()
 
 
 @given(st.text(max_size=60), st.binary(max_size=60))

@@ -17,9 +17,9 @@ from typing import Literal, NoReturn
 
 from medvouch.attestation import refusals
 from medvouch.errors import Refusal, RefusalKind
-from medvouch.formats import uefi
+from medvouch.formats import event_text
 from medvouch.formats.algorithms import HashAlg
-from medvouch.formats.eventlog import Event, EventLog
+from medvouch.formats.eventlog import NO_ACTION, Event, EventLog
 from medvouch.formats.hashing import HASHERS, digest
 from medvouch.formats.ima import BOOT_AGGREGATE, Entry
 from medvouch.formats.systemd import Record
@@ -83,7 +83,7 @@ class Measurement:
     def describe(self) -> str:
         """One printable line, for messages."""
         if isinstance(self.source, Event):
-            return uefi.title(self.source)
+            return event_text.title(self.source)
         return f"{self.log} {self.source.describe()}"
 
 
@@ -185,10 +185,10 @@ def replayed_pcrs(log: EventLog) -> dict[HashAlg, dict[int, bytes]]:
 def _replayed_bank(log: EventLog, bank: HashAlg) -> dict[int, bytes]:
     values: dict[int, bytes] = {}
     locality, hasher = log.startup_locality, HASHERS[bank]
-    for event in log.events:
-        if event.measured and (measured := event.digests.get(bank)) is not None:
-            value = values.get(event.pcr) or reset_value(bank, event.pcr, locality)
-            values[event.pcr] = hasher(value + measured).digest()
+    for _, pcr, event_type, digests, *_ in log.events:
+        if event_type != NO_ACTION and bank in digests:
+            value = values[pcr] if pcr in values else reset_value(bank, pcr, locality)
+            values[pcr] = hasher(value + digests[bank]).digest()
     return values
 
 

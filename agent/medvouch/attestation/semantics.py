@@ -18,9 +18,11 @@ from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents
 from medvouch.errors import InputError
 from medvouch.formats import uefi
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.device_path import device_path_text
 from medvouch.formats.eventlog import Event, EventType
 from medvouch.formats.hashing import HASHERS, digest
 from medvouch.formats.systemd import PHASE, Record
+from medvouch.formats.text import decode, escaped, printable
 from medvouch.formats.uefi import ImageLoad, Variable
 
 PCR_FIRMWARE, PCR_BOOT_APPLICATIONS, PCR_SECURE_BOOT = 0, 4, 7
@@ -186,7 +188,7 @@ def _applications(events: Iterable[VerifiedEvent]) -> Iterator[Application]:
 
 def _image_path(data: bytes) -> str:
     try:
-        return uefi.printable(uefi.device_path_text(ImageLoad.parse(data).device_path))
+        return printable(device_path_text(ImageLoad.parse(data).device_path))
     except InputError:
         return ""
 
@@ -194,7 +196,7 @@ def _image_path(data: bytes) -> str:
 def _sections(events: Sequence[VerifiedEvent]) -> Iterator[Section]:
     """systemd-stub measures, before anything else in PCR 11, each section as (name with NUL, contents)."""
     for name_event, contents in zip(events[::2], events[1::2], strict=False):
-        name = uefi.decode(name_event.data) or ""
+        name = decode(name_event.data) or ""
         if not name.startswith(".") or _covering(name_event.digests, name.encode() + b"\0") is None:
             return
         yield Section(contents.index, name, contents.digests)
@@ -238,8 +240,8 @@ def _logged_text(event: VerifiedEvent, data: bytes) -> str | None:
 
 def _text(covered: bytes) -> str | None:
     """In full, with what a terminal could obey escaped; None where it is empty or no text."""
-    decoded = uefi.decode(covered)
-    return uefi.escaped(decoded) if decoded else None
+    decoded = decode(covered)
+    return escaped(decoded) if decoded else None
 
 
 def _firmware_version(events: VerifiedEvents) -> str | None:
@@ -255,4 +257,4 @@ def _phases(events: Iterable[VerifiedEvent]) -> Iterator[str]:
     for event in events:
         is_phase = isinstance(event.source, Record) and event.source.event_type == PHASE
         if is_phase and _covering(event.digests, event.data) is not None:
-            yield uefi.escaped(event.data.decode())
+            yield escaped(event.data.decode())

@@ -12,7 +12,7 @@ from medvouch.attestation.replay import replayed_pcrs
 from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, moment
 from medvouch.errors import InputError
-from medvouch.formats import eventlog, ima, uefi
+from medvouch.formats import event_text, eventlog, ima, uefi
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Ear
@@ -53,7 +53,7 @@ def _event(event: eventlog.Event) -> dict[str, Any]:
         "pcr": event.pcr,
         "type": eventlog.type_name(event.type),
         "digests": {bank.label: value.hex() for bank, value in event.digests.items()},
-        "description": uefi.describe(event),
+        "description": event_text.describe(event),
     }
 
 

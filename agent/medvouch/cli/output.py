@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from medvouch.errors import MedvouchError, StorageFault
-from medvouch.formats.uefi import escaped
+from medvouch.formats.text import escaped
 
 
 def show(document: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ import enum
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from medvouch.errors import InputError
 from medvouch.formats.algorithms import HashAlg
@@ -86,6 +86,7 @@ class EventType(enum.IntEnum):
     EV_EFI_SPDM_DEVICE_AUTHORITY = 0x800000E4
 
 
+NO_ACTION = int(EventType.EV_NO_ACTION)
 _NAMES = {int(member): member.name for member in EventType}
 
 
@@ -94,11 +95,13 @@ def type_name(event_type: int) -> str:
     return _NAMES.get(event_type) or f"{event_type:#010x}"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event. `index` counts as tpm2_eventlog does (a Spec ID event is number 0), `offset` is in bytes."""
+class Event(NamedTuple):
+    """One event. `index` counts as tpm2_eventlog does (a Spec ID event is number 0), `offset` is in bytes.
 
-    index: int
+    A tuple: a frozen dataclass takes longer to make than all else that is read of an event.
+    """
+
+    index: int  # type: ignore[assignment]  # tuple.index() is given up
     pcr: int
     type: int
     digests: Mapping[HashAlg, bytes]
@@ -108,7 +111,7 @@ class Event:
     @property
     def measured(self) -> bool:
         """Whether the event was extended into its PCR; EV_NO_ACTION only informs."""
-        return self.type != EventType.EV_NO_ACTION
+        return self.type != NO_ACTION
 
     @property
     def startup_locality(self) -> int | None:
@@ -238,7 +241,8 @@ def parse(data: bytes) -> EventLog:
             return EventLog(None, tuple(_sha1_events(data)))
         if pcr != 0 or digest != _NO_SHA1:
             _fail("malformed", "the Spec ID event has a digest or a PCR", 0)
-        _data_end(data, _EVENT.size, size, 0)
+        if size > MAX_EVENT_BYTES or size > len(data) - _EVENT.size:
+            _refuse_event(0, size, len(data) - _EVENT.size, 0)
         spec = SpecId.parse(data[_EVENT.size : _EVENT.size + MAX_SPEC_ID_BYTES], size=size, base=_EVENT.size)
         return EventLog(spec, tuple(_agile_events(data, _EVENT.size + len(spec.encode()), spec.algorithms)))
     except struct.error as error:
@@ -251,56 +255,70 @@ def _sha1_events(data: bytes) -> Iterator[Event]:
     while offset < end:
         start = offset
         pcr, event_type, digest, size = _EVENT.unpack_from(data, offset)
-        _check(pcr, event_type, index, start)
         offset += _EVENT.size
-        stop = _data_end(data, offset, size, start)
+        stop = offset + size
+        if index > MAX_EVENTS or size > MAX_EVENT_BYTES or stop > end:
+            _refuse_event(index, size, end - offset, start)
         yield Event(index, pcr, event_type, {HashAlg.SHA1: digest}, data[offset:stop], start)
         offset = stop
         index += 1
 
 
 def _agile_events(data: bytes, offset: int, algorithms: tuple[HashAlg, ...]) -> Iterator[Event]:
-    """As `_sha1_events`; a digest that is cut short shows when the size after it cannot be read."""
-    sizes = {int(bank): (bank, bank.size) for bank in algorithms}
-    end, index = len(data), 1
+    """As `_sha1_events`. Nearly all events have the digests of all banks in their order: those are read at once."""
+    usual = struct.Struct("<III" + "".join(f"H{bank.size}s" for bank in algorithms) + "I")
+    identifiers, banks = tuple(map(int, algorithms)), len(algorithms)
+    end, index, width = len(data), 1, usual.size
     while offset < end:
         start = offset
-        pcr, event_type, count = _EVENT2.unpack_from(data, offset)
-        _check(pcr, event_type, index, start)
-        if not 0 < count <= len(algorithms):
-            _fail("malformed", f"event {index} has {count} digests in a log of {len(algorithms)} banks", start)
-        offset += _EVENT2.size
-        digests: dict[HashAlg, bytes] = {}
-        for _ in range(count):
-            (identifier,) = _U16.unpack_from(data, offset)
-            if identifier not in sizes:
-                _fail("malformed", f"event {index} has a digest of the undeclared bank {identifier:#06x}", offset)
-            bank, size = sizes[identifier]
-            digests[bank] = data[offset + 2 : offset + 2 + size]
-            offset += 2 + size
-        (size,) = _U32.unpack_from(data, offset)
-        if len(digests) != count:
-            _fail("malformed", f"event {index} has two digests of one bank", start)
-        offset += _U32.size
-        stop = _data_end(data, offset, size, start)
+        head = usual.unpack_from(data, offset) if offset + width <= end else ()
+        if head and head[2] == banks and head[3:-1:2] == identifiers:
+            pcr, event_type, size = head[0], head[1], head[-1]
+            digests = dict(zip(algorithms, head[4:-1:2], strict=True))
+            offset += width
+        else:
+            pcr, event_type, digests, size, offset = _unusual(data, offset, index, algorithms)
+        stop = offset + size
+        if index > MAX_EVENTS or size > MAX_EVENT_BYTES or stop > end:
+            _refuse_event(index, size, end - offset, start)
         yield Event(index, pcr, event_type, digests, data[offset:stop], start)
         offset = stop
         index += 1
 
 
-def _check(pcr: int, event_type: int, index: int, offset: int) -> None:
+def _unusual(
+    data: bytes, start: int, index: int, algorithms: tuple[HashAlg, ...]
+) -> tuple[int, int, dict[HashAlg, bytes], int, int]:
+    """An event's head with fewer digests, or in another order: PCR, type, digests, size of the data and its offset.
+
+    A digest that is cut short shows when the size after it cannot be read.
+    """
+    sizes = {int(bank): (bank, bank.size) for bank in algorithms}
+    pcr, event_type, count = _EVENT2.unpack_from(data, start)
+    if not 0 < count <= len(algorithms):
+        _fail("malformed", f"event {index} has {count} digests in a log of {len(algorithms)} banks", start)
+    offset = start + _EVENT2.size
+    digests: dict[HashAlg, bytes] = {}
+    for _ in range(count):
+        (identifier,) = _U16.unpack_from(data, offset)
+        if identifier not in sizes:
+            _fail("malformed", f"event {index} has a digest of the undeclared bank {identifier:#06x}", offset)
+        bank, size = sizes[identifier]
+        digests[bank] = data[offset + 2 : offset + 2 + size]
+        offset += 2 + size
+    (size,) = _U32.unpack_from(data, offset)
+    if len(digests) != count:
+        _fail("malformed", f"event {index} has two digests of one bank", start)
+    return pcr, event_type, digests, size, offset + _U32.size
+
+
+def _refuse_event(index: int, size: int, left: int, start: int) -> NoReturn:
+    """Of an event that must not be read: why not."""
     if index > MAX_EVENTS:
-        _fail("limit", f"more than {MAX_EVENTS} events", offset)
-    if pcr >= PCR_COUNT and event_type != EventType.EV_NO_ACTION:
-        _fail("malformed", f"event {index} measures into PCR {pcr}", offset)
-
-
-def _data_end(data: bytes, offset: int, size: int, start: int) -> int:
+        _fail("limit", f"more than {MAX_EVENTS} events", start)
     if size > MAX_EVENT_BYTES:
         _fail("limit", f"an event of {size} bytes where at most {MAX_EVENT_BYTES} are allowed", start)
-    if offset + size > len(data):
-        _fail("truncated", f"an event of {size} bytes where {len(data) - offset} are left", start)
-    return offset + size
+    _fail("truncated", f"an event of {size} bytes where {left} are left", start)
 
 
 def _fail(fault: Fault, detail: str, offset: int) -> NoReturn:

@@ -20,7 +20,7 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cursor import Cursor, Fault
 from medvouch.formats.eventlog import PCR_COUNT
 from medvouch.formats.hashing import HASHERS, digest
-from medvouch.formats.uefi import printable
+from medvouch.formats.text import printable
 
 FORMAT = "ima"
 MAX_LIST_BYTES = 16 << 20

@@ -19,7 +19,7 @@ from medvouch.errors import InputError
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cursor import Fault
 from medvouch.formats.eventlog import PCR_COUNT
-from medvouch.formats.uefi import printable
+from medvouch.formats.text import printable
 
 FORMAT = "systemd"
 MAX_LOG_BYTES = 4 << 20

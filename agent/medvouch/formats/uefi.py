@@ -1,30 +1,34 @@
 """What the data of firmware events holds: UEFI variables, signature lists, image loads (UEFI 2.10, PFP 1.06).
 
-All integers are little endian. `describe` puts any event into words for people; no check rests on it.
+All integers are little endian; nothing here is trusted: see `attestation.semantics` for what a replay confirms.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from medvouch.errors import InputError
 from medvouch.formats.cursor import Cursor
-from medvouch.formats.eventlog import MAX_EVENT_BYTES, Event, EventType, type_name
+from medvouch.formats.eventlog import MAX_EVENT_BYTES, Event, EventType
 
 FORMAT = "uefi"
 GLOBAL_VARIABLE = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 IMAGE_SECURITY_DATABASE = UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
 CERT_X509 = UUID("a5c059a1-94e4-4aa7-87b5-ab155c2bf072")
 CERT_SHA256 = UUID("c1c41626-504c-4092-aca9-41f936934328")
+SHIM_LOCK = UUID("605dab50-e046-4300-abb6-3dd810dd8b23")
+"""The variables of shim: MokList, SbatLevel, ..., and the certificate built into it, `Shim` or `vendor_db`."""
+SIGNATURE_DATABASES = frozenset(("PK", "KEK", "db", "dbx", "dbt", "dbr", "MokList", "MokListX"))
+"""Variables whose value is a sequence of signature lists (UEFI 32.6.1, shim's MokVars.txt)."""
+SHIM_TAIL_BYTES = 6
+"""What shim before version 15.3 leaves after the variable in the authority events that it makes."""
 MAX_NAME_CHARS = 1024
 MAX_SIGNATURE_LISTS = 1024
 MAX_DEVICE_PATH_BYTES = 1 << 16
-MAX_TEXT_CHARS = 240
-"""Longest text that `describe` returns for untrusted data."""
 
 _SIGNATURE_LIST_HEAD = 28
 
@@ -59,6 +63,14 @@ class Variable:
         value = cursor.take(size)
         cursor.done()
         return cls(guid, name, value)
+
+    @classmethod
+    def parse_authority(cls, data: bytes) -> Variable:
+        """As `parse`, and what an old shim made: with SHIM_TAIL_BYTES after the end."""
+        if len(data) > SHIM_TAIL_BYTES and data.startswith(SHIM_LOCK.bytes_le):
+            with suppress(InputError):
+                return cls.parse(data[:-SHIM_TAIL_BYTES])
+        return cls.parse(data)
 
     def encode(self) -> bytes:
         """The event's data."""
@@ -161,123 +173,3 @@ class TaggedEvent:
     def encode(self) -> bytes:
         """The event's data."""
         return struct.pack("<2I", self.id, len(self.data)) + self.data
-
-
-def device_path_text(path: bytes) -> str:
-    """A device path (UEFI 10.3) in short: files, partitions and PCI functions by name, other nodes by number."""
-    cursor = _cursor(path)
-    nodes: list[str] = []
-    while cursor.remaining:
-        kind, subtype, size = cursor.u8(), cursor.u8(), cursor.u16()
-        body = cursor.take(size - 4)
-        if kind == 0x7F:
-            break
-        nodes.append(_node_text(kind, subtype, body))
-    return "/".join(nodes)
-
-
-def _node_text(kind: int, subtype: int, body: bytes) -> str:
-    match kind, subtype, len(body):
-        case 4, 4, _:
-            return text(body)
-        case 4, 1, 38:
-            return f"HD({int.from_bytes(body[:4], 'little')},{UUID(bytes_le=body[20:36])})"
-        case 1, 1, 2:
-            return f"Pci({body[1]:#x},{body[0]:#x})"
-        case 4, 6 | 7, 16:
-            return f"Fv({UUID(bytes_le=body)})"
-        case _:
-            return f"Path({kind},{subtype},{body[:16].hex()})"
-
-
-def decode(data: bytes) -> str | None:
-    """ASCII, UTF-8 or UTF-16 text without its final NULs, or None where it is no text."""
-    wide = len(data) >= 2 and len(data) % 2 == 0 and data[1] == 0
-    try:
-        decoded = data.decode("utf-16-le" if wide else "utf-8").rstrip("\0")
-    except UnicodeDecodeError:
-        return None
-    return decoded if decoded.isprintable() or all(c.isprintable() or c.isspace() for c in decoded) else None
-
-
-def text(data: bytes) -> str:
-    """`data` as one printable line, for people: text where it is some, else hexadecimal; long data is shortened."""
-    decoded = decode(data)
-    return printable(data[:MAX_TEXT_CHARS].hex() if decoded is None else decoded)
-
-
-def printable(untrusted: str) -> str:
-    """`untrusted` shortened, with control and other unprintable characters escaped."""
-    shown = escaped(untrusted[:MAX_TEXT_CHARS])
-    return shown + ("..." if len(untrusted) > MAX_TEXT_CHARS else "")
-
-
-def escaped(untrusted: str) -> str:
-    """`untrusted` with control and other unprintable characters escaped."""
-    if untrusted.isprintable():
-        return untrusted
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in untrusted)
-
-
-def describe(event: Event) -> str:
-    """What an event's data says, in one printable line; never raises, and proves nothing."""
-    if (locality := event.startup_locality) is not None:
-        return f"TPM2_Startup from locality {locality}"
-    try:
-        return _DESCRIBERS.get(event.type, text)(event.data)
-    except InputError:
-        return text(event.data)
-
-
-def title(event: Event) -> str:
-    """`event 27 EV_EFI_BOOT_SERVICES_APPLICATION: ...`, for messages."""
-    said = describe(event)
-    return f"event {event.index} {type_name(event.type)}" + (f": {said}" if said else "")
-
-
-def _describe_variable(data: bytes) -> str:
-    variable = Variable.parse(data)
-    value = variable.data[:16].hex() if len(variable.data) <= 16 else f"{len(variable.data)} bytes"
-    return printable(f"{variable.name} = {value}")
-
-
-def _describe_image(data: bytes) -> str:
-    image = ImageLoad.parse(data)
-    return printable(device_path_text(image.device_path)) or f"{image.length} bytes without a device path"
-
-
-def _describe_tag(data: bytes) -> str:
-    tagged = TaggedEvent.parse(data)
-    return f"{tagged.id:#010x} {text(tagged.data)}"
-
-
-def _describe_blob(data: bytes) -> str:
-    cursor = _cursor(data)
-    base, length = cursor.u64(), cursor.u64()
-    cursor.done()
-    return f"{length:#x} bytes at {base:#x}"
-
-
-def _describe_blob2(data: bytes) -> str:
-    cursor = _cursor(data)
-    description = cursor.sized(1, 255)
-    return f"{text(description)}: {_describe_blob(cursor.rest())}"
-
-
-def _describe_separator(data: bytes) -> str:
-    return "" if data == bytes(4) else text(data)
-
-
-_DESCRIBERS: dict[int, Callable[[bytes], str]] = {
-    EventType.EV_SEPARATOR: _describe_separator,
-    EventType.EV_EVENT_TAG: _describe_tag,
-    EventType.EV_EFI_VARIABLE_DRIVER_CONFIG: _describe_variable,
-    EventType.EV_EFI_VARIABLE_BOOT: _describe_variable,
-    EventType.EV_EFI_VARIABLE_BOOT2: _describe_variable,
-    EventType.EV_EFI_VARIABLE_AUTHORITY: _describe_variable,
-    EventType.EV_EFI_BOOT_SERVICES_APPLICATION: _describe_image,
-    EventType.EV_EFI_BOOT_SERVICES_DRIVER: _describe_image,
-    EventType.EV_EFI_RUNTIME_SERVICES_DRIVER: _describe_image,
-    EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB: _describe_blob,
-    EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB2: _describe_blob2,
-}

@@ -8,7 +8,7 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.text import Text
 
-from medvouch.formats.uefi import escaped
+from medvouch.formats.text import escaped
 from medvouch_sim.demo.lifeline import TRIALS, Lifeline, Run, Sign, runs
 
 STYLES = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from medvouch.formats.uefi import escaped
+from medvouch.formats.text import escaped
 from medvouch_sim.demo.lifeline import PASSING, TRIALS, Lifeline, Moment, Run, Sign, runs
 
 LINE_Y, TITLE_Y, NAME_Y, TIME_Y, HEIGHT = 44, 18, 72, 89, 100

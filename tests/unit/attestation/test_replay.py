@@ -80,7 +80,7 @@ def test_edited_event_names_bank_pcr_and_last_event() -> None:
     boot = full_boot()
     last = boot.events[-6]
     assert last.type == EventType.EV_EFI_BOOT_SERVICES_APPLICATION
-    events = [replace(e, digests={SHA256: sha(SHA256, b"good")}) if e is last else e for e in boot.events]
+    events = [e._replace(digests={SHA256: sha(SHA256, b"good")}) if e is last else e for e in boot.events]
     error = refused(with_events(boot, *events), boot.pcrs)
     assert (error.code, error.place) == ("pcr-mismatch", "sha256 PCR 4")
     assert "EV_EFI_BOOT_SERVICES_APPLICATION: \\EFI\\BOOT\\BOOTX64.EFI" in str(error)
@@ -90,7 +90,7 @@ def test_edited_event_names_bank_pcr_and_last_event() -> None:
 
 def test_event_turned_into_no_action_is_a_mismatch() -> None:
     boot = full_boot()
-    events = [replace(e, type=EventType.EV_NO_ACTION) if e.pcr == 7 else e for e in boot.events]
+    events = [e._replace(type=EventType.EV_NO_ACTION) if e.pcr == 7 else e for e in boot.events]
     error = refused(with_events(boot, *events), boot.pcrs)
     assert (error.code, error.place) == ("pcr-unexplained", "sha256 PCR 7")
 

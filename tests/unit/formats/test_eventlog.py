@@ -79,7 +79,6 @@ EVENT = len(agile())
         (patched(60, "<H", 0x4711), "malformed"),  # unknown bank
         (patched(62, "<H", 32), "malformed"),  # SHA-1 of 32 bytes
         (patched(64, "<I", 0x00140004), "malformed"),  # SHA-1 twice
-        (patched(EVENT, "<I", 24), "malformed"),  # PCR 24
         (patched(EVENT + 8, "<I", 0), "malformed"),  # no digests
         (patched(EVENT + 8, "<I", 3), "malformed"),
         (patched(EVENT + 12, "<H", SHA256 + 1), "malformed"),  # undeclared bank
