@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from medvouch.attestation.log_rules import QUIRKS, check_log
 from medvouch.attestation.replay import Logs, ReplayRefusal, Status, replay, replayed_pcrs, tabulate
 from medvouch.attestation.semantics import SecureBoot, understand
-from medvouch.errors import InputError
+from medvouch.errors import InputError, Refusal
 from medvouch.formats import event_text, eventlog, ima, uefi
 from medvouch.formats.algorithms import HashAlg
 
@@ -57,6 +58,32 @@ def test_secure_boot_is_what_the_confirmed_events_say(vectors: Path, expected: d
             log = read(vectors, name)
             boot = understand(replay(Logs(log), replayed_pcrs(log)).events)
             assert boot.secure_boot is states[row["secure_boot_variable"]], name
+
+
+UNRULY = {
+    "ibmtss/amd635.log": "separator-doubled",
+    "tpm2-tools/event-uefiaction.bin": "separator-missing",
+    "tpm2-tools/event-uefiservices.bin": "separator-missing",
+    "tpm2-tools/event-uefivar.bin": "separator-missing",
+    "tpm2-tools/event.bin": "separator-missing",
+    "tpm2-tools/specid-vendordata.bin": "spec-id-vendor-info",
+}
+"""One firmware that starts its boot options twice, and files with a single event or none."""
+
+
+def test_logs_of_real_firmware_keep_the_rules(vectors: Path, expected: dict[str, dict[str, Any]]) -> None:
+    found = {}
+    for name, row in expected.items():
+        if "events" in row:
+            log = read(vectors, name)
+            try:
+                assert check_log(log, replay(Logs(log), replayed_pcrs(log)).events, range(8)) == ()
+            except Refusal as refusal:
+                found[name] = refusal.code
+    assert found == UNRULY
+    log = read(vectors, "ibmtss/amd635.log")
+    twice = QUIRKS["measures-twice"]
+    assert check_log(log, replay(Logs(log), replayed_pcrs(log)).events, range(8), [twice]) == (twice,)
 
 
 @pytest.mark.parametrize(
@@ -154,3 +181,18 @@ def test_boot_phases_missing_from_the_logs_are_a_mismatch(vectors: Path, expecte
     assert row.status is Status.MISMATCH
     assert row.replayed is not None
     assert row.replayed.hex().startswith("5e81ab39")
+
+
+def test_what_shim_and_grub_say_of_themselves(vectors: Path) -> None:
+    log = read(vectors, "tpm2-tools/event-moklisttrusted.bin")
+    boot = understand(replay(Logs(log), replayed_pcrs(log)).events)
+    assert [each.name for each in boot.shim_lists] == ["MokList", "MokListX", "MokListTrusted"]
+    assert [each.name for each in boot.authorities][-3:] == ["SbatLevel", "MokListTrusted", "Shim"]
+    assert [entry.component for entry in boot.sbat_level] == ["sbat"]
+    assert len(boot.grub_commands) == 51
+    (line,) = boot.command_lines
+    assert line.text is not None
+    assert line.text.startswith("(hd0,gpt2)/vmlinuz-5.14.0")
+    old = read(vectors, "ibmtss/sm2.log")
+    names = [each.name for each in understand(replay(Logs(old), replayed_pcrs(old)).events).authorities]
+    assert names == ["db", "Shim", "MokList"]

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from medvouch.attestation.replay import Logs, boot_aggregate
 from medvouch.formats import ima
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
 from medvouch.formats.systemd import Record
-from medvouch.formats.uefi import GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, ImageLoad, Variable
+from medvouch.formats.uefi import (
+    CERT_X509,
+    GLOBAL_VARIABLE,
+    IMAGE_SECURITY_DATABASE,
+    ImageLoad,
+    SignatureList,
+    Variable,
+)
 
 SHA1, SHA256, SHA384 = HashAlg.SHA1, HashAlg.SHA256, HashAlg.SHA384
+OWNER = UUID("a3a8baa0-1d04-a848-bc87-c36d121b5e3d")
+PLATFORM_KEY = SignatureList(CERT_X509, b"", 28, ((OWNER, b"platform key"),)).encode()
 COMMAND_LINE = "console=ttyS0 roothash=" + "ab" * 32
 
 
@@ -44,9 +54,11 @@ class BootBuilder:
 
     def event(self, pcr: int, event_type: int, data: bytes, measured: bytes | None = None) -> BootBuilder:
         digests = self.digests(data if measured is None else measured)
-        self.events.append(Event(len(self.events) + 1, pcr, event_type, digests, data, 0))
-        if event_type != EventType.EV_NO_ACTION:
+        if event_type == EventType.EV_NO_ACTION:
+            digests = {bank: bytes(bank.size) for bank in self.banks}
+        else:
             self.extend(pcr, digests)
+        self.events.append(Event(len(self.events) + 1, pcr, event_type, digests, data, 0))
         return self
 
     def locality(self, locality: int) -> BootBuilder:
@@ -78,15 +90,20 @@ class BootBuilder:
     def logs(self) -> Logs:
         return Logs(self.log, tuple(self.records), tuple(self.entries))
 
+    def separators(self) -> BootBuilder:
+        """What firmware ends with, in each of its PCRs."""
+        for pcr in range(8):
+            self.event(pcr, EventType.EV_SEPARATOR, bytes(4))
+        return self
+
     def firmware(self, secure_boot: bytes = b"\1") -> BootBuilder:
         """PCRs 0, 4, 7 and 11 as a UKI boot measures them."""
         self.event(0, EventType.EV_S_CRTM_VERSION, "1.2.3\0".encode("utf-16-le"))
         policy = EventType.EV_EFI_VARIABLE_DRIVER_CONFIG
         self.event(7, policy, Variable(GLOBAL_VARIABLE, "SecureBoot", secure_boot).encode())
-        self.event(7, policy, Variable(GLOBAL_VARIABLE, "PK", b"platform key").encode())
+        self.event(7, policy, Variable(GLOBAL_VARIABLE, "PK", PLATFORM_KEY).encode())
         self.event(4, EventType.EV_EFI_ACTION, b"Calling EFI Application from Boot Option")
-        for pcr in (0, 4, 7):
-            self.event(pcr, EventType.EV_SEPARATOR, bytes(4))
+        self.separators()
         authority = Variable(IMAGE_SECURITY_DATABASE, "db", b"owner and certificate")
         self.event(7, EventType.EV_EFI_VARIABLE_AUTHORITY, authority.encode())
         name = "\\EFI\\BOOT\\BOOTX64.EFI\0".encode("utf-16-le")

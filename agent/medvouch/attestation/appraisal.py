@@ -10,6 +10,7 @@ from medvouch.attestation import quote_refusals, refusals
 from medvouch.attestation.evidence import EAT_CONTENT_TYPE, QuoteRecord, UnverifiedEvidence, qualifying_data
 from medvouch.attestation.key_roles import check_device_key
 from medvouch.attestation.ledger_heads import LedgerExpectation, consistent_head
+from medvouch.attestation.log_rules import check_log
 from medvouch.attestation.policy import Policy
 from medvouch.attestation.quotes import check_nonce, signed_quote, verified_values
 from medvouch.attestation.reference import VerifiedReference, match
@@ -98,7 +99,8 @@ def appraise(
     10. The TPM's clock rose since the last accepted evidence.
     11. The claims are of this boot.
     12. The event log is the one the claims name.
-    13. Every quoted PCR is explained by replaying the logs; boot_aggregate is recomputed.
+    13. Every quoted PCR is explained by replaying the logs; boot_aggregate is recomputed; the firmware's log keeps
+        the rules that replaying does not (`log_rules.check_log`).
     14. The ledger continues the one known, and the TPM confirms its last checkpoint.
     15. Only verified events are interpreted: Secure Boot as the policy demands.
     16. The boot chain is that of a reference.
@@ -121,7 +123,9 @@ def appraise(
         raise Refusal(refusals.BOOT_COUNT_MISMATCH, detail)
     if hashlib.sha256(evidence.uefi).digest() != claims.uefi_log_digest:  # 12
         raise Refusal(refusals.LOG_DIGEST_MISMATCH, "the claims name another event log", place="uefi")
-    replayed = replay(_logs(evidence), pcrs)  # 13
+    logs = _logs(evidence)
+    replayed = replay(logs, pcrs)  # 13
+    check_log(logs.uefi, replayed.events, {pcr for values in pcrs.values() for pcr in values})
     head = None
     if expected.ledger is not None:  # 14
         head = consistent_head(evidence.checkpoint, claims, quote, attestation_key, expected.ledger)

@@ -80,6 +80,11 @@ class Measurement:
             case Entry() as entry:
                 return b"" if entry.violation else entry.hashed
 
+    @property
+    def type(self) -> int | None:
+        """Type of the firmware's event, as the log claims it; None for the other logs."""
+        return self.source.type if isinstance(self.source, Event) else None
+
     def describe(self) -> str:
         """One printable line, for messages."""
         if isinstance(self.source, Event):
@@ -87,9 +92,14 @@ class Measurement:
         return f"{self.log} {self.source.describe()}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VerifiedEvent(Measurement):
     """A measurement that the quoted value of its PCR confirms; `digests` holds the confirmed banks only."""
+
+    @cached_property
+    def covers_data(self) -> bool:
+        """Whether what the log says was hashed is what was: each digest is the hash of `data`."""
+        return all(digest(bank, self.data) == measured for bank, measured in self.digests.items())
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ PCR_COUNT = 24
 """PCRs of a PC Client TPM (PTP 1.06, table 5)."""
 
 _SPEC_ID_SIGNATURE = b"Spec ID Event03\0"
-_STARTUP_LOCALITY_SIGNATURE = b"StartupLocality\0"
+STARTUP_LOCALITY_SIGNATURE = b"StartupLocality\0"
 _NO_SHA1 = bytes(HashAlg.SHA1.size)
 _EVENT = struct.Struct("<II20sI")
 _EVENT2 = struct.Struct("<III")
@@ -118,7 +118,7 @@ class Event(NamedTuple):
         """The locality of TPM2_Startup, where this is that event (PFP 10.4.5.3)."""
         if self.measured or self.pcr != 0 or len(self.data) != 17:
             return None
-        return self.data[16] if self.data.startswith(_STARTUP_LOCALITY_SIGNATURE) else None
+        return self.data[16] if self.data.startswith(STARTUP_LOCALITY_SIGNATURE) else None
 
     def encode(self) -> bytes:
         """TCG_PCR_EVENT2."""

@@ -310,9 +310,14 @@ def test_secure_boot_is_the_policys_demand() -> None:
 
 
 def test_secure_boot_that_nothing_shows_is_off() -> None:
-    parsed = UnverifiedEvidence.parse(evidence(fix("boot", BootBuilder())))
+    parsed = UnverifiedEvidence.parse(evidence(fix("boot", BootBuilder().separators())))
     with pytest.raises(MedvouchError, match="secure-boot-off: by verified events it is unknown"):
         appraise(parsed, expectation(), anchors(), RELEASE_POLICY, NOW)
+
+
+def test_a_log_that_replays_and_breaks_the_rules_is_refused() -> None:
+    twice = BootBuilder().firmware().separators()
+    assert code(fix("boot", twice)) == "separator-doubled"
 
 
 def test_claims_that_are_no_claims() -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from medvouch.attestation.findings import Finding, Ground
 from medvouch.attestation.replay import Logs, replay
-from medvouch.attestation.semantics import Boot, CommandLineSource, SecureBoot, understand
+from medvouch.attestation.semantics import Boot, CommandLineSource, Found, SecureBoot, understand
 from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
-from medvouch.formats.uefi import GLOBAL_VARIABLE, Variable
+from medvouch.formats.sbat import SbatEntry
+from medvouch.formats.uefi import GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, SHIM_LOCK, Variable
 from support.boots import COMMAND_LINE, SHA256, SHA384, BootBuilder, full_boot, sha
 
 POLICY = EventType.EV_EFI_VARIABLE_DRIVER_CONFIG
@@ -50,7 +52,7 @@ def test_a_whole_boot() -> None:
 
 def test_nothing_measured_says_nothing() -> None:
     boot = boot_of(BootBuilder())
-    assert boot == Boot(SecureBoot.UNKNOWN, (), (), (), (), (), None, ())
+    assert boot == Boot(Found(Finding(SecureBoot.UNKNOWN, (), covered=False)))
     assert boot.root_hash is None
 
 
@@ -168,3 +170,60 @@ def test_phase_must_be_measured() -> None:
     forged = replace(builder.records[0], content={"string": "ready", "eventType": "phase"})
     logs = replace(builder.logs, systemd=(forged, *builder.records[1:]))
     assert boot_of(builder, logs).phases == ("leave-initrd",)
+
+
+def test_every_value_says_what_it_rests_on() -> None:
+    builder = full_boot()
+    found = boot_of(builder, None, COMMAND_LINE).found
+    assert (found.secure_boot.grounds, found.secure_boot.covered) == ((Ground(7, "uefi", 2),), True)
+    assert [(each.grounds, each.covered) for each in found.applications] == [((Ground(4, "uefi", 14),), False)]
+    linux, line = found.sections
+    assert linux.grounds == (Ground(11, "uefi", 15), Ground(11, "uefi", 16))
+    assert line.covered is False
+    assert found.root_hash is not None
+    assert found.root_hash.grounds == (*line.grounds, Ground(9, "uefi", 19))
+    assert [line.covered for line in found.command_lines] == [True, True]
+    assert [line.covered for line in boot_of(builder).found.command_lines] == [False, False]
+    assert [phase.grounds for phase in found.phases] == [(Ground(11, "systemd", 0),), (Ground(11, "systemd", 1),)]
+    assert found.firmware_version == Finding("1.2.3", (Ground(0, "uefi", 1),), covered=True)
+
+
+def test_nothing_rests_on_nothing() -> None:
+    secure_boot = boot_of(BootBuilder()).found.secure_boot
+    assert (secure_boot.grounds, secure_boot.covered) == ((), False)
+
+
+LEVEL = Variable(SHIM_LOCK, "SbatLevel", b"sbat,1,2024010900\nshim,4\n").encode()
+
+
+def test_what_shim_and_grub_measure() -> None:
+    builder = BootBuilder().firmware()
+    builder.event(14, EventType.EV_IPL, b"MokList\0", b"keys").event(14, EventType.EV_IPL, b"other\0", b"x")
+    builder.event(7, EventType.EV_EFI_VARIABLE_AUTHORITY, LEVEL)
+    shim = Variable(SHIM_LOCK, "Shim", b"certificate").encode() + bytes(6)
+    builder.event(7, EventType.EV_EFI_VARIABLE_AUTHORITY, shim, shim[:-1])
+    builder.event(8, EventType.EV_IPL, b"grub_cmd: set a=b\0", b"set a=b")
+    builder.event(8, EventType.EV_IPL, b"grub_cmd set c=d\0", b"set c=d")
+    builder.event(8, EventType.EV_IPL, b"grub_cmd: forged\0", b"something else")
+    builder.event(9, EventType.EV_IPL, b"(hd0,gpt1)/grub.cfg\0", b"contents")
+    boot = boot_of(builder)
+    assert [(each.name, each.digests[SHA256]) for each in boot.shim_lists] == [("MokList", sha(SHA256, b"keys"))]
+    assert boot.sbat_level == (SbatEntry("sbat", 1, ("2024010900",)), SbatEntry("shim", 4))
+    assert [variable.name for variable in boot.authorities] == ["db", "SbatLevel", "Shim"]
+    assert boot.authorities[-1].data == b"certificate"
+    assert boot.grub_commands == ("set a=b", "set c=d")
+    assert [each.name for each in boot.loader_files] == ["(hd0,gpt1)/grub.cfg"]
+    assert not any(each.covered for each in (*boot.found.shim_lists, *boot.found.loader_files))
+
+
+def test_a_revocation_level_that_is_none_says_nothing() -> None:
+    broken = Variable(SHIM_LOCK, "SbatLevel", b"?").encode()
+    boot = boot_of(BootBuilder().firmware().event(7, EventType.EV_EFI_VARIABLE_AUTHORITY, broken))
+    assert (boot.sbat_level, boot.found.sbat_level) == ((), None)
+    assert boot_of(BootBuilder().firmware()).sbat_level == ()
+
+
+def test_authorities_with_a_tail_are_shims_alone() -> None:
+    other = Variable(IMAGE_SECURITY_DATABASE, "db", b"x").encode() + bytes(6)
+    boot = boot_of(BootBuilder().firmware().event(7, EventType.EV_EFI_VARIABLE_AUTHORITY, other, other[:-1]))
+    assert [variable.data for variable in boot.authorities] == [b"owner and certificate"]

@@ -1,0 +1,80 @@
+"""The command lines that a boot measured, and the root that they name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from medvouch.attestation.boot_parts import CommandLine, CommandLineSource, Section
+from medvouch.attestation.findings import Finding, finding
+from medvouch.attestation.measured import PCR_GRUB_COMMANDS, PCR_KERNEL, PCR_OVERRIDES, covering
+from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents
+from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.eventlog import Event
+from medvouch.formats.text import decode, escaped
+
+_LOAD_OPTIONS = (0x8F3B22ED).to_bytes(4, "little")
+"""LOAD_OPTIONS_EVENT_TAG_ID of Linux, drivers/firmware/efi/libstub."""
+_GRUB_PREFIXES = (b"kernel_cmdline: ", b"grub_kernel_cmdline ")
+"""Of GRUB 2.04 and later, and of older ones with their distributions' patches."""
+_ROOT_HASH = re.compile(r"(?:^|\s)roothash=(\S*)")
+_IS_ROOT_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def find_command_lines(
+    events: VerifiedEvents, sections: Iterable[Finding[Section]], known: Sequence[str]
+) -> Iterator[Finding[CommandLine]]:
+    """Of the UKI, the kernel, GRUB, and all overrides; `known` are texts that may have been measured."""
+    for each in sections:
+        if each.value.name == ".cmdline":
+            index, digests = each.value.index, each.value.digests
+            text = _known_text(digests, known)
+            line = CommandLine(CommandLineSource.UKI, index, digests, text)
+            yield Finding(line, each.grounds, covered=text is not None)
+    for event in events.of(PCR_KERNEL):
+        if isinstance(event.source, Event) and event.data.startswith(_LOAD_OPTIONS):
+            yield _line(CommandLineSource.KERNEL, event, _known_text(event.digests, known))
+    for event in events.of(PCR_GRUB_COMMANDS):
+        for prefix in _GRUB_PREFIXES:
+            if event.data.startswith(prefix):
+                yield _line(CommandLineSource.GRUB, event, _logged_text(event, event.data.removeprefix(prefix)))
+    for event in events.of(PCR_OVERRIDES):
+        text = _logged_text(event, event.data) or _known_text(event.digests, known)
+        yield _line(CommandLineSource.OVERRIDE, event, text)
+
+
+def find_root_hash(lines: Sequence[Finding[CommandLine]]) -> Finding[bytes] | None:
+    """dm-verity root hash; None unless every command line is known by text and they name one and the same."""
+    texts = [line.value.text for line in lines]
+    found = {value for text in texts if text is not None for value in _ROOT_HASH.findall(text)}
+    if None in texts or len(found) != 1:
+        return None
+    (value,) = found
+    if not _IS_ROOT_HASH.fullmatch(value):
+        return None
+    grounds = tuple(ground for line in lines for ground in line.grounds)
+    return Finding(bytes.fromhex(value), grounds, covered=True)
+
+
+def shown_text(covered: bytes) -> str | None:
+    """In full, with what a terminal could obey escaped; None where it is empty or no text."""
+    decoded = decode(covered)
+    return escaped(decoded) if decoded else None
+
+
+def _line(source: CommandLineSource, event: VerifiedEvent, text: str | None) -> Finding[CommandLine]:
+    return finding(CommandLine(source, event.index, event.digests, text), event, covered=text is not None)
+
+
+def _known_text(digests: Mapping[HashAlg, bytes], known: Iterable[str]) -> str | None:
+    """The known text that was measured: as it is, with NUL, or in UTF-16 with NUL."""
+    for text in known:
+        plain, wide = text.encode(), (text + "\0").encode("utf-16-le")
+        if covering(digests, (plain, plain + b"\0", wide)) is not None:
+            return text
+    return None
+
+
+def _logged_text(event: VerifiedEvent, data: bytes) -> str | None:
+    covered = covering(event.digests, (data, data.rstrip(b"\0")))
+    return None if covered is None else shown_text(covered)

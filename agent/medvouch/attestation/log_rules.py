@@ -1,0 +1,229 @@
+"""What a firmware log must keep to although its digests replay: types, order and headers are not measured.
+
+Run after the replay, on the events that it confirmed: a log that breaks a rule was edited, or comes from firmware that
+keeps to no profile. What is known of such firmware is a row of QUIRKS, and waived where the verifier asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from medvouch.attestation import refusals
+from medvouch.attestation.measured import (
+    PCR_BOOT_APPLICATIONS,
+    PCR_DRIVERS,
+    PCR_FIRMWARE,
+    PCR_SECURE_BOOT,
+    covering,
+    is_error_separator,
+    is_separator,
+)
+from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents
+from medvouch.errors import InputError, Refusal, RefusalKind
+from medvouch.formats import uefi
+from medvouch.formats.device_path import device_path_text
+from medvouch.formats.event_text import title
+from medvouch.formats.eventlog import PCR_COUNT, STARTUP_LOCALITY_SIGNATURE, Event, EventLog, EventType
+from medvouch.formats.uefi import ImageLoad, Variable
+
+FIRMWARE_PCRS = range(8)
+"""PCRs that firmware measures into, and separates from what it starts (PFP 1.06, section 3.3.4)."""
+
+_SPEC_ID = b"Spec ID Event"
+_LOCALITIES = (0, 3, 4)
+_POLICY = frozenset(("SecureBoot", "PK", "KEK", "db", "dbx", "dbt", "dbr"))
+_POLICY_GUIDS = (uefi.GLOBAL_VARIABLE, uefi.IMAGE_SECURITY_DATABASE)
+_HASHED_DATA = frozenset(
+    (
+        EventType.EV_S_CRTM_VERSION,
+        EventType.EV_EFI_ACTION,
+        EventType.EV_EFI_VARIABLE_DRIVER_CONFIG,
+        EventType.EV_EFI_VARIABLE_AUTHORITY,
+        EventType.EV_EFI_GPT_EVENT,
+    )
+)
+"""Types whose digest is the hash of the event's data (PFP 1.06, table 27)."""
+_DRIVERS = (EventType.EV_EFI_BOOT_SERVICES_DRIVER, EventType.EV_EFI_RUNTIME_SERVICES_DRIVER)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """Firmware known to break rules, and which of them: opt-in, and reported where it was needed."""
+
+    name: str
+    what: str
+    waives: frozenset[str]
+
+
+QUIRKS = {
+    quirk.name: quirk
+    for quirk in (
+        Quirk(
+            "measures-twice",
+            "The firmware starts its boot options anew and measures separators and policy once more (AMD reference).",
+            frozenset((refusals.SEPARATOR_DOUBLED.code, refusals.VARIABLE_REPEATED.code, refusals.VARIABLE_LATE.code)),
+        ),
+        Quirk(
+            "vendor-info-outside",
+            "The size of the Spec ID event leaves its vendor information out.",
+            frozenset((refusals.SPEC_ID_VENDOR_INFO.code,)),
+        ),
+    )
+}
+
+
+def check_log(
+    log: EventLog, events: VerifiedEvents, quoted: Collection[int], quirks: Collection[Quirk] = ()
+) -> tuple[Quirk, ...]:
+    """Hold the log to the rules, of which those of a PCR concern the `quoted` ones; the quirks that were needed.
+
+    1. Nothing is measured into a PCR that no TPM has: `pcr-out-of-range`.
+    2. One Spec ID event begins the log, and its size is all of it: `spec-id-repeated`, `spec-id-vendor-info`.
+    3. What is not measured has no digest: `no-action-digest`.
+    4. StartupLocality and the hardware CRTM come before all else in PCR 0: `startup-locality-wrong`, `hcrtm-late`.
+    5. An event is a separator exactly where its digest is a separator's: `event-retyped`.
+    6. What is measured by its data has the digest of its data: `event-data-mismatch`.
+    7. Each firmware PCR has one separator, and none that reports an error: `separator-missing`, `separator-doubled`,
+       `separator-error`.
+    8. Boot applications that are not the firmware's own come after it: `separator-late`.
+    9. Secure Boot's variables can be read, stand once, and before it: `variable-malformed`,
+       `signature-list-malformed`, `variable-repeated`, `variable-late`.
+    10. Authorities come after it, unless drivers were verified: `authority-early`.
+    """
+    waived = {code: quirk for quirk in quirks for code in quirk.waives}
+    used: list[Quirk] = []
+    for found in _broken(log, events, quoted):
+        if found.code not in waived:
+            raise found
+        used.append(waived[found.code])
+    return tuple(dict.fromkeys(used))
+
+
+def _broken(log: EventLog, events: VerifiedEvents, quoted: Collection[int]) -> Iterator[Refusal]:
+    yield from _headers(log)  # 1-3
+    yield from _start(log)  # 4
+    for pcr in FIRMWARE_PCRS:
+        if pcr in quoted:
+            measured = events.of(pcr)
+            yield from _labels(measured)  # 5, 6
+            yield from _separators(pcr, measured)  # 7
+    yield from _applications(events.of(PCR_BOOT_APPLICATIONS))  # 8
+    yield from _policy(events.of(PCR_SECURE_BOOT))  # 9
+    yield from _authorities(events)  # 10
+
+
+def _refusal(kind: RefusalKind, event: Event | VerifiedEvent, detail: str = "") -> Refusal:
+    said = title(event) if isinstance(event, Event) else event.describe()
+    return Refusal(kind, f"{said}{': ' if detail else ''}{detail}", place=f"PCR {event.pcr}, event {event.index}")
+
+
+def _headers(log: EventLog) -> Iterator[Refusal]:
+    if log.spec is not None and not log.spec.vendor_info_inside:
+        detail = f"{len(log.spec.vendor_info)} bytes of vendor information stand after the Spec ID event"
+        yield Refusal(refusals.SPEC_ID_VENDOR_INFO, detail, place="event 0")
+    for event in log.events:
+        if event.measured and event.pcr >= PCR_COUNT:
+            yield _refusal(refusals.PCR_OUT_OF_RANGE, event, f"PCR {event.pcr}")
+        if not event.measured and event.data.startswith(_SPEC_ID):
+            yield _refusal(refusals.SPEC_ID_REPEATED, event)
+        if not event.measured and event.pcr < PCR_COUNT and any(any(digest) for digest in event.digests.values()):
+            yield _refusal(refusals.NO_ACTION_DIGEST, event)
+
+
+def _start(log: EventLog) -> Iterator[Refusal]:
+    """Only the first may say how PCR 0 began, else two readers of one log start from two values."""
+    measured = said = False
+    for event in log.events:
+        if event.type == EventType.EV_NO_ACTION and event.data.startswith(STARTUP_LOCALITY_SIGNATURE):
+            if measured or said or event.startup_locality not in _LOCALITIES:
+                yield _refusal(refusals.STARTUP_LOCALITY_WRONG, event)
+            said = True
+        if event.type == EventType.EV_EFI_HCRTM_EVENT and (measured or event.pcr != PCR_FIRMWARE):
+            yield _refusal(refusals.HCRTM_LATE, event)
+        measured = measured or (event.measured and event.pcr == PCR_FIRMWARE)
+
+
+def _labels(events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
+    for event in events:
+        if (event.type == EventType.EV_SEPARATOR) != is_separator(event):
+            yield _refusal(refusals.EVENT_RETYPED, event)
+        elif event.type in _HASHED_DATA and not event.covers_data and not _of_old_shim(event):
+            yield _refusal(refusals.EVENT_DATA_MISMATCH, event)
+
+
+def _of_old_shim(event: VerifiedEvent) -> bool:
+    """Shim before 15.3 hashed all but the last byte of its authorities."""
+    return event.data.startswith(uefi.SHIM_LOCK.bytes_le) and covering(event.digests, [event.data[:-1]]) is not None
+
+
+def _separators(pcr: int, events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
+    found = [event for event in events if is_separator(event)]
+    if not found:
+        yield Refusal(refusals.SEPARATOR_MISSING, f"{len(events)} events, none a separator", place=f"PCR {pcr}")
+    for event in found[1:]:
+        yield _refusal(refusals.SEPARATOR_DOUBLED, event)
+    for event in filter(is_error_separator, found):
+        yield _refusal(refusals.SEPARATOR_ERROR, event)
+
+
+def _before(events: Sequence[VerifiedEvent]) -> Sequence[VerifiedEvent]:
+    """Those before the first separator; none where there is no separator."""
+    first = next((number for number, event in enumerate(events) if is_separator(event)), 0)
+    return events[:first]
+
+
+def _applications(events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
+    """The path is the log's word: whoever forges one has still to bring the application past the reference values."""
+    for event in _before(events):
+        if event.type == EventType.EV_EFI_BOOT_SERVICES_APPLICATION and not _own(event.data):
+            yield _refusal(refusals.SEPARATOR_LATE, event)
+
+
+def _own(data: bytes) -> bool:
+    """Whether it is said to come out of the firmware itself."""
+    try:
+        return device_path_text(ImageLoad.parse(data).device_path).startswith(("Fv(", "MemoryMapped("))
+    except InputError:
+        return False
+
+
+def _policy(events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
+    before, seen = len(_before(events)), set[str]()
+    for number, event in enumerate(events):
+        if event.type != EventType.EV_EFI_VARIABLE_DRIVER_CONFIG:
+            continue
+        variable = _parsed(Variable.parse, event.data)
+        if variable is None:
+            yield _refusal(refusals.VARIABLE_MALFORMED, event)
+            continue
+        if variable.name not in _POLICY or variable.guid not in _POLICY_GUIDS:
+            continue
+        if number > before:
+            yield _refusal(refusals.VARIABLE_LATE, event)
+        if variable.name in seen:
+            yield _refusal(refusals.VARIABLE_REPEATED, event)
+        seen.add(variable.name)
+        in_lists = variable.name in uefi.SIGNATURE_DATABASES
+        if in_lists and _parsed(uefi.parse_signature_lists, variable.data) is None:
+            yield _refusal(refusals.SIGNATURE_LIST_MALFORMED, event)
+
+
+def _parsed(parse: Callable[[bytes], T], data: bytes) -> T | None:
+    try:
+        return parse(data)
+    except InputError:
+        return None
+
+
+def _authorities(events: VerifiedEvents) -> Iterator[Refusal]:
+    """Order across PCRs is not measured: that any driver was loaded is all that can be asked."""
+    if any(event.type in _DRIVERS for event in events.of(PCR_DRIVERS)):
+        return
+    for event in _before(events.of(PCR_SECURE_BOOT)):
+        if event.type == EventType.EV_EFI_VARIABLE_AUTHORITY:
+            yield _refusal(refusals.AUTHORITY_EARLY, event)
