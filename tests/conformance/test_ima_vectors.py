@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medvouch.errors import InputError
-from medvouch.formats import ima
+from medvouch.formats import ima, ima_ascii
 from medvouch.formats.algorithms import HashAlg
 
 BINARY = ("ibmtss-imatest.log", "ovmf-uki-bookworm.binary_runtime_measurements")
@@ -56,7 +56,7 @@ def test_every_cut_within_an_entry_is_refused(vectors: Path) -> None:
     ],
 )
 def test_ascii_lists(vectors: Path, name: str, algorithm: HashAlg | None, violations: int) -> None:
-    aggregate, data = ima.parse_ascii((vectors / "ima" / name).read_text())
+    aggregate, data = ima_ascii.parse_ascii((vectors / "ima" / name).read_text())
     assert data.template_algorithm is algorithm
     assert (data.path, data.file_digest and data.file_digest[0]) == ("/data", name.removeprefix("ima-log-"))
     assert aggregate.violation == bool(violations)
@@ -64,7 +64,7 @@ def test_ascii_lists(vectors: Path, name: str, algorithm: HashAlg | None, violat
 
 
 def test_long_ascii_list(vectors: Path) -> None:
-    entries = ima.parse_ascii((vectors / "ima" / "keylime-ascii_runtime_measurements").read_text())
+    entries = ima_ascii.parse_ascii((vectors / "ima" / "keylime-ascii_runtime_measurements").read_text())
     assert len(entries) == 826
     assert all(entry.template_algorithm is HashAlg.SHA1 for entry in entries)
     assert ima.parse_binary(ima.encode(entries)) == entries

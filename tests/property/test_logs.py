@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from medvouch.attestation.replay import Logs, replay, replayed_pcrs, tabulate
 from medvouch.attestation.semantics import understand
 from medvouch.errors import InputError
-from medvouch.formats import event_text, eventlog, ima, systemd, uefi
+from medvouch.formats import event_text, eventlog, ima, ima_ascii, systemd, uefi
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
 from support.boots import SHA1, SHA256, full_boot
@@ -101,7 +101,7 @@ def test_ima_mutations(data: bytes) -> None:
 @given(st.one_of(st.text(max_size=200), mutated(b"10 " + b"00" * 20 + b" ima-sig sha1:00 /init \n").map(bytes.hex)))
 def test_ascii_mutations(text: str) -> None:
     with suppress(InputError):
-        for entry in ima.parse_ascii(text):
+        for entry in ima_ascii.parse_ascii(text):
             assert entry.describe().isprintable()
 
 

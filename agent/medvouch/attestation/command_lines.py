@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from medvouch.attestation.boot_parts import CommandLine, CommandLineSource, Section
 from medvouch.attestation.findings import Finding, finding
 from medvouch.attestation.measured import PCR_GRUB_COMMANDS, PCR_KERNEL, PCR_OVERRIDES, covering
-from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents
+from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import Event
 from medvouch.formats.text import decode, escaped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from medvouch.attestation.replay import LogName, VerifiedEvent
+from medvouch.attestation.measurements import LogName, VerifiedEvent
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

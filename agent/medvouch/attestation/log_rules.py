@@ -20,7 +20,7 @@ from medvouch.attestation.measured import (
     is_error_separator,
     is_separator,
 )
-from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents
+from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
 from medvouch.errors import InputError, Refusal, RefusalKind
 from medvouch.formats import uefi
 from medvouch.formats.device_path import device_path_text

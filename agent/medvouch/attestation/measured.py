@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from medvouch.attestation.replay import VerifiedEvent
+from medvouch.attestation.measurements import VerifiedEvent
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.hashing import HASHERS, digest
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from medvouch.attestation import refusals
-from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents
+from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
 from medvouch.crypto import cose
 from medvouch.crypto.keys import PublicKey
 from medvouch.errors import Refusal

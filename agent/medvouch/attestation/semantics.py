@@ -29,7 +29,7 @@ from medvouch.attestation.measured import (
     covering,
     is_separator,
 )
-from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents
+from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
 from medvouch.errors import InputError
 from medvouch.formats import sbat, uefi
 from medvouch.formats.device_path import device_path_text

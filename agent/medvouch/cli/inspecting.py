@@ -12,7 +12,7 @@ from medvouch.attestation.replay import replayed_pcrs
 from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, moment
 from medvouch.errors import InputError
-from medvouch.formats import event_text, eventlog, ima, uefi
+from medvouch.formats import event_text, eventlog, ima, ima_ascii, uefi
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Ear
@@ -73,7 +73,7 @@ def _eventlog_lines(document: dict[str, Any]) -> list[str]:
 
 def inspect_ima(data: bytes) -> Inspected:
     """An IMA list, binary or ASCII. An entry that is a violation stands for no file's digest."""
-    entries = ima.parse_ascii(data.decode()) if is_ascii_list(data) else ima.parse_binary(data)
+    entries = ima_ascii.parse_ascii(data.decode()) if is_ascii_list(data) else ima.parse_binary(data)
     rows = [_measurement(entry) for entry in entries]
     violations = [row for row in rows if row["violation"]]
     lines = [f"IMA measurement list: {_count(rows, 'entry', 'entries')}, {_count(violations, 'violation')}"]

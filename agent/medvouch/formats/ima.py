@@ -1,4 +1,4 @@
-"""The kernel's IMA measurement list, binary and ASCII (Linux, security/integrity/ima/ima_fs.c).
+"""The kernel's IMA measurement list, the binary one (Linux, security/integrity/ima/ima_fs.c); `ima_ascii` is the other.
 
     entry     pcr u32 | template hash [20] | name size u32 | template name | template data
     data      size u32 | fields, each (size u32 | bytes)
@@ -11,13 +11,14 @@ only; the kernel extends every bank with that bank's own hash of the same templa
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+import sys
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple, NoReturn
 
 from medvouch.errors import InputError
 from medvouch.formats.algorithms import HashAlg
-from medvouch.formats.cursor import Cursor, Fault
+from medvouch.formats.cursor import Fault
 from medvouch.formats.eventlog import PCR_COUNT
 from medvouch.formats.hashing import HASHERS, digest
 from medvouch.formats.text import printable
@@ -31,11 +32,13 @@ MAX_DATA_BYTES = 4 << 20
 BOOT_AGGREGATE = "boot_aggregate"
 
 _HEAD = struct.Struct("<I20sI")
+_HEAD_BYTES = _HEAD.size
 _U32 = struct.Struct("<I")
-_DIGEST_SIZES = {bank.size for bank in HashAlg}
-_OLD = "ima"
-_FORMATS = {
-    _OLD: "d|n",
+_read_head, _read_u32 = _HEAD.unpack_from, _U32.unpack_from
+OLD = "ima"
+"""The template of old kernels, whose name is no format."""
+FORMATS = {
+    OLD: "d|n",
     "ima-ng": "d-ng|n-ng",
     "ima-sig": "d-ng|n-ng|sig",
     "ima-ngv2": "d-ngv2|n-ng",
@@ -45,13 +48,43 @@ _FORMATS = {
     "evm-sig": "d-ng|n-ng|evmsig|xattrnames|xattrlengths|xattrvalues|iuid|igid|imode",
 }
 """Fields of the kernel's named templates; any other name is itself such a format."""
+_SHA1_SIZE = HashAlg.SHA1.size
+_VIOLATION = bytes(_SHA1_SIZE)
+_sha1 = HASHERS[HashAlg.SHA1]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One measurement; `data` is the template data as the list holds it, after its size."""
+_ABSENT = sys.maxsize
 
-    index: int
+
+class _Shape(NamedTuple):
+    """Where entries of a template have their name and their digest, _ABSENT where they have none."""
+
+    name: int
+    digest: int
+    labelled: bool
+    """Whether the digest is led by its algorithm's name."""
+
+
+@lru_cache(maxsize=64)
+def _shape(template: str) -> _Shape:
+    names = field_names(template)
+
+    def first(*kinds: str) -> int:
+        return next((names.index(kind) for kind in kinds if kind in names), _ABSENT)
+
+    return _Shape(first("n-ng", "n"), first("d", "d-ng", "d-ngv2"), "d" not in names)
+
+
+@lru_cache(maxsize=64)
+def _algorithm(label: bytes) -> str:
+    """`sha256` of `sha256`, `ima:sha256` or `verity:sha256`."""
+    return label.decode("ascii", "backslashreplace").rpartition(":")[2]
+
+
+class Entry(NamedTuple):
+    """One measurement; `data` is the template data as the list holds it, after its size. A tuple, as `Event` is."""
+
+    index: int  # type: ignore[assignment]  # tuple.index() is given up
     pcr: int
     template_hash: bytes
     template: str
@@ -64,12 +97,12 @@ class Entry:
 
         Nothing of such an entry's data is measured.
         """
-        return not any(self.template_hash)
+        return self.template_hash == _VIOLATION or not any(self.template_hash)
 
     @property
     def hashed(self) -> bytes:
         """The bytes whose hash is the template hash."""
-        if self.template != _OLD:
+        if self.template != OLD:
             return self.data
         file_digest, name = self.fields
         return file_digest + name.ljust(MAX_NAME_BYTES + 1, b"\0")
@@ -77,31 +110,51 @@ class Entry:
     @property
     def path(self) -> str:
         """File name, or what the kernel calls the measurement; empty where the template has none."""
-        name = self._field("n-ng") or self._field("n") or b""
+        number = _shape(self.template).name
+        name = self.fields[number] if number < len(self.fields) else b""
         return name.rstrip(b"\0").decode("utf-8", "backslashreplace")
+
+    @property
+    def signature(self) -> bytes | None:
+        """The file's signature (security.ima), empty where it has none; None where the template has no such field."""
+        return self._field("sig")
+
+    @property
+    def buffer(self) -> bytes | None:
+        """What was measured in place of a file: a key, a command line, a policy; None where the template has none."""
+        return self._field("buf")
+
+    @property
+    def appended_signature(self) -> bytes | None:
+        """PKCS#7 that was appended to the file (modsig); its digest is that of the file without it."""
+        return self._field("modsig")
 
     @property
     def file_digest(self) -> tuple[str, bytes] | None:
         """(hash algorithm as the kernel names it, digest) of what was measured, or None where there is none."""
-        if (old := self._field("d")) is not None:
-            return "sha1" if len(old) == HashAlg.SHA1.size else "md5", old
-        labelled = self._field("d-ng") or self._field("d-ngv2")
-        if labelled is None:
+        _, number, labelled = _shape(self.template)
+        if number >= len(self.fields):
             return None
-        label, separator, value = labelled.partition(b":\0")
-        return (label.decode("ascii", "backslashreplace").rpartition(":")[2], value) if separator else None
+        value = self.fields[number]
+        if not labelled:
+            return "sha1" if len(value) == _SHA1_SIZE else "md5", value
+        label, separator, found = value.partition(b":\0")
+        return (_algorithm(label), found) if separator else None
 
     def _field(self, kind: str) -> bytes | None:
-        for name, value in zip(_FORMATS.get(self.template, self.template).split("|"), self.fields, strict=False):
-            if name == kind:
-                return value
-        return None
+        """Value of the first field of this kind, as the kernel's template formats name them."""
+        names = field_names(self.template)
+        number = names.index(kind) if kind in names else len(self.fields)
+        return self.fields[number] if number < len(self.fields) else None
 
     @property
     def template_algorithm(self) -> HashAlg | None:
         """The algorithm by which `template_hash` is the hash of the data; None where there is none, or a violation."""
-        sized = (bank for bank in HASHERS if bank.size == len(self.template_hash))
-        return next((bank for bank in sized if digest(bank, self.hashed) == self.template_hash), None)
+        hashed, claimed = self.hashed, self.template_hash
+        if len(claimed) == _SHA1_SIZE:
+            return HashAlg.SHA1 if _sha1(hashed).digest() == claimed else None
+        sized = (bank for bank in HASHERS if bank.size == len(claimed))
+        return next((bank for bank in sized if digest(bank, hashed) == claimed), None)
 
     def describe(self) -> str:
         """One printable line, for messages."""
@@ -111,8 +164,18 @@ class Entry:
     def encode(self) -> bytes:
         """The entry in the binary list."""
         name = self.template.encode()
-        size = b"" if self.template == _OLD else _U32.pack(len(self.data))
+        size = b"" if self.template == OLD else _U32.pack(len(self.data))
         return _HEAD.pack(self.pcr, self.template_hash, len(name)) + name + size + self.data
+
+
+def first_altered(entries: Iterable[Entry]) -> Entry | None:
+    """The first entry, violations aside, whose template hash is not the hash of its data."""
+    for entry in entries:
+        _, _, claimed, template, data, _ = entry
+        hashed = data if template != OLD else entry.hashed
+        if _sha1(hashed).digest() != claimed and entry.template_algorithm is None and not entry.violation:
+            return entry
+    return None
 
 
 def make(index: int, pcr: int, template: str, fields: tuple[bytes, ...]) -> Entry:
@@ -124,7 +187,7 @@ def make(index: int, pcr: int, template: str, fields: tuple[bytes, ...]) -> Entr
 
 def join_fields(template: str, fields: tuple[bytes, ...]) -> bytes:
     """Template data of these fields."""
-    if template == _OLD:
+    if template == OLD:
         file_digest, name = fields
         return file_digest + _U32.pack(len(name)) + name
     return b"".join(_U32.pack(len(field)) + field for field in fields)
@@ -147,84 +210,77 @@ def parse_binary(data: bytes) -> tuple[Entry, ...]:
         raise InputError(f"{FORMAT}-truncated", "the list ends within an entry", place=f"byte {len(data)}") from error
 
 
+_new = tuple.__new__
+"""Of a named tuple: its own __new__ only counts the arguments first."""
+
+
 def _entries(data: bytes) -> Iterator[Entry]:
+    """Reads past the end surface as struct.error."""
     offset, end, index = 0, len(data), 0
+    templates: dict[bytes, str] = {}
     while offset < end:
         start = offset
-        _limit(index + 1, MAX_ENTRIES, "entries", start)
-        pcr, template_hash, name_size = _HEAD.unpack_from(data, offset)
-        _limit(name_size, MAX_NAME_BYTES, "bytes of template name", start)
-        offset += _HEAD.size + name_size
-        template = _template(data[start + _HEAD.size : offset], pcr, start)
-        size, offset = _old_size(data, offset) if template == _OLD else (_size(data, offset), offset + _U32.size)
+        pcr, template_hash, name_size = _read_head(data, offset)
+        if name_size > MAX_NAME_BYTES or index >= MAX_ENTRIES or pcr >= PCR_COUNT:
+            _refuse_entry(index, pcr, name_size, start)
+        offset += _HEAD_BYTES + name_size
+        name = data[start + _HEAD_BYTES : offset]
+        template = templates[name] if name in templates else templates.setdefault(name, _template(name, start))
+        if template == OLD:
+            size, offset = _old_size(data, offset)
+        else:
+            (size,) = _read_u32(data, offset)
+            offset += 4
         stop = offset + size
-        if stop > end:
-            _fail("truncated", f"an entry of {size} bytes where {end - offset} are left", start)
+        if stop > end or size > MAX_DATA_BYTES:
+            _refuse_data(size, end - offset, start)
         body = data[offset:stop]
-        yield Entry(index, pcr, template_hash, template, body, tuple(_fields(template, body, offset)))
+        yield _new(Entry, (index, pcr, template_hash, template, body, _fields(template, body, offset)))
         offset = stop
         index += 1
 
 
-def _template(name: bytes, pcr: int, offset: int) -> str:
-    if pcr >= PCR_COUNT:
-        _fail("malformed", f"an entry for PCR {pcr}", offset)
+def _refuse_entry(index: int, pcr: int, name_size: int, offset: int) -> NoReturn:
+    _limit(index + 1, MAX_ENTRIES, "entries", offset)
+    _limit(name_size, MAX_NAME_BYTES, "bytes of template name", offset)
+    _fail("malformed", f"an entry for PCR {pcr}", offset)
+
+
+def _refuse_data(size: int, left: int, offset: int) -> NoReturn:
+    _limit(size, MAX_DATA_BYTES, "bytes of template data", offset)
+    _fail("truncated", f"{size} bytes wanted, {left} left", offset)
+
+
+def _template(name: bytes, offset: int) -> str:
     if not name.isascii() or not name.decode("ascii").isprintable():
         _fail("malformed", "a template name that is no text", offset)
     return name.decode("ascii")
 
 
-def _size(data: bytes, offset: int) -> int:
-    (size,) = _U32.unpack_from(data, offset)
-    _limit(size, MAX_DATA_BYTES, "bytes of template data", offset)
-    return int(size)
+def field_names(template: str) -> list[str]:
+    """Kinds of the fields that entries of this template have, in order."""
+    return FORMATS.get(template, template).split("|")
 
 
 def _old_size(data: bytes, offset: int) -> tuple[int, int]:
-    (name_size,) = _U32.unpack_from(data, offset + HashAlg.SHA1.size)
+    (name_size,) = _read_u32(data, offset + HashAlg.SHA1.size)
     _limit(name_size, MAX_NAME_BYTES, "bytes of path", offset)
     return HashAlg.SHA1.size + _U32.size + name_size, offset
 
 
-def _fields(template: str, data: bytes, base: int) -> Iterator[bytes]:
-    cursor = Cursor(data, FORMAT, byteorder="little", base=base)
-    if template == _OLD:
-        yield cursor.take(HashAlg.SHA1.size)
-    while cursor.remaining:
-        yield cursor.sized(4, MAX_DATA_BYTES)
-
-
-def parse_ascii(text: str) -> tuple[Entry, ...]:
-    """A whole `ascii_runtime_measurements` of the templates ima, ima-ng, ima-sig and ima-buf; raises InputError."""
-    _limit(len(text), MAX_LIST_BYTES, "characters", 0)
-    lines = text.splitlines()
-    _limit(len(lines), MAX_ENTRIES, "entries", 0)
-    return tuple(_line(index, line) for index, line in enumerate(lines))
-
-
-def _line(index: int, line: str) -> Entry:
-    try:
-        pcr, template_hash, template, file_digest, rest = line.split(" ", 4)
-        fields = _ascii_fields(template, file_digest, rest)
-        data = join_fields(template, fields)
-        number, claimed = int(pcr), bytes.fromhex(template_hash)
-        if not 0 <= number < PCR_COUNT or len(claimed) not in _DIGEST_SIZES:
-            raise ValueError(line)
-        return Entry(index, number, claimed, template, data, fields)
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{FORMAT}-malformed", "a line that is no measurement", place=f"line {index + 1}") from error
-
-
-def _ascii_fields(template: str, file_digest: str, rest: str) -> tuple[bytes, ...]:
-    """KeyError for a template that has no ASCII form here, ValueError for fields that do not fit it."""
-    if template == _OLD:
-        return bytes.fromhex(file_digest), rest.encode()
-    label, value = file_digest.split(":")
-    labelled = label.encode() + b":\0" + bytes.fromhex(value)
-    if {"ima-ng": False, "ima-sig": True, "ima-buf": True}[template]:
-        path, last = rest.rsplit(" ", 1)
-        return labelled, path.encode() + b"\0", bytes.fromhex(last)
-    return labelled, rest.encode() + b"\0"
+def _fields(template: str, data: bytes, base: int) -> tuple[bytes, ...]:
+    """Reads past the end surface as struct.error."""
+    fields = [] if template != OLD else [data[:_SHA1_SIZE]]
+    start, end = len(fields) * _SHA1_SIZE, len(data)
+    while start < end:
+        (size,) = _read_u32(data, start)
+        start += 4
+        stop = start + size
+        if stop > end:
+            _refuse_data(size, end - start, base + start)
+        fields.append(data[start:stop])
+        start = stop
+    return tuple(fields)
 
 
 def _limit(number: int, limit: int, what: str, offset: int) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from medvouch.attestation import replay as module
+from medvouch.attestation import measurements, registers
+from medvouch.attestation import replay as replaying
 from medvouch.attestation.refusals import TABLE
 from medvouch.attestation.replay import Logs, Replay, ReplayRefusal, Status, replay, replayed_pcrs, tabulate
 from medvouch.errors import Refusal
 from medvouch.formats import ima
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
+from medvouch.formats.hashing import HASHERS
 from medvouch.formats.systemd import Record
 from support.boots import SHA1, SHA256, SHA384, BootBuilder, full_boot, sha
 
@@ -164,8 +166,9 @@ def test_bank_that_the_log_does_not_serve_is_unexplained() -> None:
 
 
 def test_bank_that_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {bank: hasher for bank, hasher in module.HASHERS.items() if bank is not HashAlg.SM3_256}
-    monkeypatch.setattr(module, "HASHERS", MappingProxyType(known))
+    known = {bank: hasher for bank, hasher in HASHERS.items() if bank is not HashAlg.SM3_256}
+    for module in (replaying, registers):
+        monkeypatch.setattr(module, "HASHERS", MappingProxyType(known))
     boot = full_boot()
     for check in (replay, tabulate):
         with pytest.raises(Refusal) as caught:
@@ -213,7 +216,7 @@ def test_nv_records_extend_no_pcr() -> None:
 
 
 def altered(entry: ima.Entry, **changes: Any) -> ima.Entry:
-    return replace(entry, **changes)
+    return entry._replace(**changes)
 
 
 def test_ima_template_hash_must_hold() -> None:
@@ -276,3 +279,26 @@ def test_boot_aggregate_without_a_digest() -> None:
     entry = ima.make(0, 10, "n-ng", (b"boot_aggregate\0",))
     boot.extend(10, {SHA256: sha(SHA256, entry.data)})
     assert refused(replace(boot.logs, ima=(entry,)), boot.pcrs).code == "boot-aggregate-missing"
+
+
+def test_replaying_is_linear_in_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each event is hashed twice in each bank, its data and its extend, however the log is made, and never again."""
+    hashed: list[int] = []
+
+    def counting(data: bytes) -> Any:
+        hashed.append(len(data))
+        return HASHERS[SHA256](data)
+
+    boot = BootBuilder().firmware().system()
+    counts = []
+    for number in (100, 200, 400):
+        while len(boot.entries) < number:
+            boot.entry(f"/{len(boot.entries)}", b"\1" * 32)
+        wrong = {SHA256: boot.pcrs[SHA256] | {10: b"\1" * 32}}
+        with monkeypatch.context() as patched:
+            for module in (registers, measurements):
+                patched.setattr(module, "HASHERS", MappingProxyType({**HASHERS, SHA256: counting}))
+            hashed.clear()
+            tabulate(boot.logs, wrong)
+        counts.append(len(hashed))
+    assert counts[2] - counts[1] == 2 * (counts[1] - counts[0]) == 2 * 3 * 100

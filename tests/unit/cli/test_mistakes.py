@@ -40,7 +40,7 @@ def files(tmp_path: Path) -> Path:
         (("inspect", "ima", "{unreadable}"), 6, "file-unreadable", "symbolic links"),
         (("inspect", "ima", "{huge}"), 6, "file-too-large", "name the right file"),
         (("inspect", "eventlog", "{empty}"), 1, "eventlog-truncated", "name a whole file"),
-        (("inspect", "eventlog", "{garbage}"), 1, "eventlog-malformed", "name a whole file"),
+        (("inspect", "eventlog", "{garbage}"), 1, "eventlog-limit", "name a whole file"),
         (("inspect", "ima", "{garbage}"), 1, "ima-limit", "name a whole file"),
         (("inspect", "ima", "{text}"), 1, "ima-malformed", "name a whole file"),
         (("inspect", "cmw", "{empty}"), 1, "cbor-truncated", "name a whole file"),

@@ -1,0 +1,115 @@
+"""Measurements: one extend of a PCR each, as a log claims it, and as a quote confirmed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from medvouch.formats import event_text
+from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.eventlog import Event, EventLog
+from medvouch.formats.hashing import HASHERS, digest
+from medvouch.formats.ima import Entry
+from medvouch.formats.systemd import Record
+
+LogName = Literal["uefi", "systemd", "ima"]
+
+
+class Measurement(NamedTuple):
+    """One extend of a PCR as a log claims it; `source` is the log's own event.
+
+    A tuple, as events and entries are: there may be hundreds of thousands of them.
+    """
+
+    log: LogName
+    pcr: int
+    digests: Mapping[HashAlg, bytes]
+    source: Event | Record | Entry
+
+    @property
+    def index(self) -> int:  # type: ignore[override]  # tuple.index() is given up
+        """Number of the event in its log."""
+        return self.source.index
+
+    @property
+    def data(self) -> bytes:
+        """What the log says was hashed. Whether the digest is the hash of this is for the reader to check."""
+        source = self.source
+        if isinstance(source, Event):
+            return source.data
+        if isinstance(source, Record):
+            return source.string.encode()
+        return b"" if source.violation else source.hashed
+
+    @property
+    def type(self) -> int | None:
+        """Type of the firmware's event, as the log claims it; None for the other logs."""
+        return self.source.type if isinstance(self.source, Event) else None
+
+    def describe(self) -> str:
+        """One printable line, for messages."""
+        if isinstance(self.source, Event):
+            return event_text.title(self.source)
+        return f"{self.log} {self.source.describe()}"
+
+
+class VerifiedEvent(Measurement):
+    """A measurement that the quoted value of its PCR confirms; `digests` holds the confirmed banks only."""
+
+    @cached_property
+    def covers_data(self) -> bool:
+        """Whether what the log says was hashed is what was: each digest is the hash of `data`."""
+        return all(digest(bank, self.data) == measured for bank, measured in self.digests.items())
+
+
+@dataclass(frozen=True)
+class VerifiedEvents:
+    """All measurements that the quote confirms, in the order of their PCR; made by `replay` alone."""
+
+    events: tuple[VerifiedEvent, ...]
+
+    def __iter__(self) -> Iterator[VerifiedEvent]:
+        return iter(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def of(self, pcr: int) -> tuple[VerifiedEvent, ...]:
+        """Those of one PCR, in order."""
+        return self._by_pcr.get(pcr, ())
+
+    @cached_property
+    def _by_pcr(self) -> Mapping[int, tuple[VerifiedEvent, ...]]:
+        by_pcr: dict[int, list[VerifiedEvent]] = {}
+        for event in self.events:
+            by_pcr.setdefault(event.pcr, []).append(event)
+        return {pcr: tuple(events) for pcr, events in by_pcr.items()}
+
+
+Step = tuple[LogName, int, Mapping[HashAlg, bytes], Event | Record | Entry]
+"""What a Measurement is made of; most are never looked at as one."""
+
+
+def uefi_steps(log: EventLog) -> Iterator[Step]:
+    """What firmware measured."""
+    return (("uefi", event.pcr, event.digests, event) for event in log.events if event.measured)
+
+
+def systemd_steps(records: Iterable[Record]) -> Iterator[Step]:
+    """What systemd measured into PCRs."""
+    return (("systemd", record.pcr, record.digests, record) for record in records if record.pcr is not None)
+
+
+def ima_steps(entries: Iterable[Entry], banks: Iterable[HashAlg]) -> Iterator[Step]:
+    """The kernel extends each bank with its own hash of the template data, and with all ones for a violation."""
+    hashers = [(bank, HASHERS[bank]) for bank in banks]
+    violation = {bank: b"\xff" * bank.size for bank, _ in hashers}
+    for entry in entries:
+        digests = violation
+        if any(entry[2]):
+            hashed, digests = entry.hashed, {}
+            for bank, hasher in hashers:
+                digests[bank] = hasher(hashed).digest()
+        yield "ima", entry[1], digests, entry
