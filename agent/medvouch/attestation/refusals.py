@@ -36,6 +36,21 @@ IMA_TEMPLATE_MISMATCH = RefusalKind(
     "An IMA entry's template hash is not the hash of its contents: the list was altered.",
     "read the list again from the kernel; if it stays so, treat the device as tampered with",
 )
+IMA_STATE_UNKNOWN = RefusalKind(
+    "ima-state-unknown",
+    "The IMA list continues evidence that this verifier does not have, or says other values of it.",
+    "ask the device for its whole list",
+)
+IMA_STATE_OTHER_BOOT = RefusalKind(
+    "ima-state-other-boot",
+    "The IMA list continues one of another boot.",
+    "ask the device for its whole list; treat it as compromised if it knows that it was restarted",
+)
+IMA_STATE_BANKS = RefusalKind(
+    "ima-state-banks",
+    "The quote has other PCR banks than the IMA list that is continued was replayed in.",
+    "ask the device for its whole list",
+)
 
 # Rules of the firmware's log, which replaying does not keep
 PCR_OUT_OF_RANGE = RefusalKind(

@@ -156,6 +156,11 @@ class Entry(NamedTuple):
         sized = (bank for bank in HASHERS if bank.size == len(claimed))
         return next((bank for bank in sized if digest(bank, hashed) == claimed), None)
 
+    @property
+    def size(self) -> int:
+        """Bytes in the binary list."""
+        return _HEAD_BYTES + len(self.template) + (0 if self.template == OLD else _U32.size) + len(self.data)
+
     def describe(self) -> str:
         """One printable line, for messages."""
         kind = "violation" if self.violation else self.template
@@ -198,14 +203,16 @@ def encode(entries: tuple[Entry, ...]) -> bytes:
     return b"".join(entry.encode() for entry in entries)
 
 
-def parse_binary(data: bytes) -> tuple[Entry, ...]:
-    """A whole `binary_runtime_measurements`; raises InputError `ima-truncated`, `-limit` or `-malformed`.
+def parse_binary(data: bytes, *, first: int = 0) -> tuple[Entry, ...]:
+    """A whole `binary_runtime_measurements`, or the rest of one from entry `first` on.
+
+    Raises InputError `ima-truncated`, `-limit` or `-malformed`.
 
     A list cut between two entries is a well-formed shorter list; only the replay against PCR 10 tells.
     """
     _limit(len(data), MAX_LIST_BYTES, "bytes", 0)
     try:
-        return tuple(_entries(data))
+        return tuple(_entries(data, first))
     except struct.error as error:
         raise InputError(f"{FORMAT}-truncated", "the list ends within an entry", place=f"byte {len(data)}") from error
 
@@ -214,15 +221,15 @@ _new = tuple.__new__
 """Of a named tuple: its own __new__ only counts the arguments first."""
 
 
-def _entries(data: bytes) -> Iterator[Entry]:
+def _entries(data: bytes, first: int) -> Iterator[Entry]:
     """Reads past the end surface as struct.error."""
-    offset, end, index = 0, len(data), 0
+    offset, end, index = 0, len(data), first
     templates: dict[bytes, str] = {}
     while offset < end:
         start = offset
         pcr, template_hash, name_size = _read_head(data, offset)
-        if name_size > MAX_NAME_BYTES or index >= MAX_ENTRIES or pcr >= PCR_COUNT:
-            _refuse_entry(index, pcr, name_size, start)
+        if name_size > MAX_NAME_BYTES or index - first >= MAX_ENTRIES or pcr >= PCR_COUNT:
+            _refuse_entry(index - first, pcr, name_size, start)
         offset += _HEAD_BYTES + name_size
         name = data[start + _HEAD_BYTES : offset]
         template = templates[name] if name in templates else templates.setdefault(name, _template(name, start))
@@ -240,8 +247,8 @@ def _entries(data: bytes) -> Iterator[Entry]:
         index += 1
 
 
-def _refuse_entry(index: int, pcr: int, name_size: int, offset: int) -> NoReturn:
-    _limit(index + 1, MAX_ENTRIES, "entries", offset)
+def _refuse_entry(number: int, pcr: int, name_size: int, offset: int) -> NoReturn:
+    _limit(number + 1, MAX_ENTRIES, "entries", offset)
     _limit(name_size, MAX_NAME_BYTES, "bytes of template name", offset)
     _fail("malformed", f"an entry for PCR {pcr}", offset)
 
