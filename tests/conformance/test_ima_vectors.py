@@ -9,6 +9,7 @@ import pytest
 from medvouch.errors import InputError
 from medvouch.formats import ima, ima_ascii
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.ima_signature import OF_FILE, ImaSignature
 
 BINARY = ("ibmtss-imatest.log", "ovmf-uki-bookworm.binary_runtime_measurements")
 
@@ -68,3 +69,13 @@ def test_long_ascii_list(vectors: Path) -> None:
     assert len(entries) == 826
     assert all(entry.template_algorithm is HashAlg.SHA1 for entry in entries)
     assert ima.parse_binary(ima.encode(entries)) == entries
+
+
+def test_signatures_of_the_kernel_are_read(vectors: Path) -> None:
+    entries = ima.parse_binary((vectors / "ima" / BINARY[0]).read_bytes())
+    signatures = [ImaSignature.parse(entry.signature) for entry in entries if entry.signature]
+    assert [(each.type, each.algorithm, each.key_id.hex()) for each in signatures] == [
+        (OF_FILE, HashAlg.SHA256, "6e6c1046"),
+        (OF_FILE, HashAlg.SHA256, "f1f2ba3c"),
+    ]
+    assert [len(each.value) for each in signatures] == [256, 71]

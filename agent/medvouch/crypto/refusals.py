@@ -156,4 +156,27 @@ CHECKPOINT_NOT_CERTIFIED = RefusalKind(
     "treat the ledger as forged from here on; if the TPM was cleared on purpose, enrol the device again",
 )
 
+# --- signatures of files ---------------------------------------------------------------------------------------------
+
+IMA_SIGNATURE_MISSING = RefusalKind(
+    "ima-signature-missing",
+    "A file that must be signed was measured without a signature.",
+    "sign the file, or find out how it came onto the device",
+)
+IMA_SIGNATURE_ALGORITHM = RefusalKind(
+    "ima-signature-algorithm",
+    "A file's signature is by a weak hash, or is not one of the digest that was measured.",
+    "sign the file with SHA-256 or better, by the hash that the device's IMA policy measures with",
+)
+IMA_SIGNATURE_KEY_UNKNOWN = RefusalKind(
+    "ima-signature-key-unknown",
+    "A file was signed with a key that this verifier does not know.",
+    "find out whose key it is; give it to the verifier only if you trust whatever it signs",
+)
+IMA_SIGNATURE_INVALID = RefusalKind(
+    "ima-signature-invalid",
+    "A file's signature is not one of the file that was measured.",
+    "treat the file as altered: reinstall it and find out what changed it",
+)
+
 TABLE = refusal_table(globals())

@@ -141,6 +141,12 @@ class Entry(NamedTuple):
         label, separator, found = value.partition(b":\0")
         return (_algorithm(label), found) if separator else None
 
+    @property
+    def of_verity(self) -> bool:
+        """Whether the digest is of fs-verity's Merkle tree and not of the file's bytes (templates with d-ngv2)."""
+        value = self._field("d-ngv2")
+        return value is not None and value.startswith(b"verity:")
+
     def _field(self, kind: str) -> bytes | None:
         """Value of the first field of this kind, as the kernel's template formats name them."""
         names = field_names(self.template)
