@@ -74,6 +74,13 @@ def test_ima_lists(medvouch: Caller, vectors: Path, name: str) -> None:
     assert [entry["index"] for entry in document["entries"]] == list(range(IMA[name][0]))
 
 
+def test_what_a_tpm_signed(medvouch: Caller, vectors: Path) -> None:
+    kinds = {"q": "quote", "cert": "certify", "nv": "nv_digest"}
+    for name, kind in kinds.items():
+        document = medvouch("inspect", "quote", vectors / "tpm" / f"{name}.attest", "--json").json
+        assert document["type"] == kind
+
+
 def test_all_lines_are_printable(medvouch: Caller, vectors: Path, expected: dict[str, dict[str, Any]]) -> None:
     files = [("ima", vectors / "ima" / name) for name in IMA]
     files += [("eventlog", vectors / "eventlogs" / name) for name, row in expected.items() if row["size"] > 100]

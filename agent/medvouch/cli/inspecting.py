@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from medvouch.attestation.replay import replayed_pcrs
+from medvouch.cli.inspecting_records import inspect_cel, inspect_cose, inspect_quote, inspect_systemd
 from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, moment
 from medvouch.errors import InputError
@@ -17,6 +18,7 @@ from medvouch.formats.cmw import Collection
 from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Ear
 from medvouch.formats.eat import Eat
+from medvouch.formats.ima_signature import ImaSignature
 from medvouch.formats.suit import Envelope, wrapped_digest
 from medvouch.formats.suit_commands import Code, Command, CommandSequence, Parameters
 from medvouch.formats.suit_manifest import Manifest, Member, component_name, load_member
@@ -94,12 +96,21 @@ def _measurement(entry: ima.Entry) -> dict[str, Any]:
         "violation": entry.violation,
         "file_digest": f"{file_digest[0]}:{file_digest[1].hex()}" if file_digest else None,
         "path": entry.path,
+        "signed_by": _signer(entry),
     }
+
+
+def _signer(entry: ima.Entry) -> str | None:
+    """Id of the key that signed the file, it says."""
+    with suppress(InputError):
+        return ImaSignature.parse(entry.signature).key_id.hex() if entry.signature else None
+    return None
 
 
 def _what(row: dict[str, Any]) -> str:
     measured = "VIOLATION" if row["violation"] else row["file_digest"]
-    return "  ".join(filter(None, (row["path"], measured)))
+    signed = f"signed by {row['signed_by']}" if row["signed_by"] else None
+    return "  ".join(filter(None, (row["path"], measured, signed)))
 
 
 def _count(rows: list[Any], one: str, many: str = "") -> str:
@@ -236,10 +247,14 @@ class Kind(NamedTuple):
 KINDS: Mapping[str, Kind] = {
     "eventlog": Kind("the firmware's event log", inspect_eventlog),
     "ima": Kind("the kernel's list of measured files, binary or ASCII", inspect_ima),
+    "systemd": Kind("systemd's log of measurements in user space", inspect_systemd),
+    "cel": Kind("a canonical event log, in CBOR or TLV", inspect_cel),
+    "quote": Kind("what a TPM signed, as tpm2_quote writes it", inspect_quote),
     "cmw": Kind("evidence", inspect_cmw),
     "eat": Kind("the claims in evidence", inspect_eat),
     "ear": Kind("an attestation result", inspect_ear),
     "suit": Kind("the SUIT envelope of a release", inspect_suit),
+    "cose": Kind("a signed COSE message of any kind", inspect_cose),
     "ledger": Kind("a device's ledger, exported", inspect_ledger),
 }
 
