@@ -17,7 +17,7 @@ from medvouch.errors import Refusal, RefusalKind
 from medvouch.formats import ima
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.hashing import HASHERS
-from medvouch.formats.ima import Entry
+from medvouch.formats.ima import OLD, Entry
 from medvouch.formats.record import Named, Octets, Record, Uint
 
 PCR_IMA = 10
@@ -109,8 +109,11 @@ def _lengths(entries: Sequence[Entry], bank: HashAlg, value: bytes, wanted: byte
     hasher, violation = HASHERS[bank], b"\xff" * bank.size
     met = {0} if value == wanted else set()
     for number, entry in enumerate(entries, 1):
-        measured = hasher(entry.hashed).digest() if any(entry[2]) else violation
-        value = hasher(value + measured).digest()
+        if any(entry[2]):
+            body = entry[4] if entry[3] != OLD else entry.hashed
+            value = hasher(value + hasher(body).digest()).digest()
+        else:
+            value = hasher(value + violation).digest()
         if value == wanted:
             met.add(number)
     return met

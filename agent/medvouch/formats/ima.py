@@ -34,7 +34,7 @@ BOOT_AGGREGATE = "boot_aggregate"
 _HEAD = struct.Struct("<I20sI")
 _HEAD_BYTES = _HEAD.size
 _U32 = struct.Struct("<I")
-_read_head, _read_u32 = _HEAD.unpack_from, _U32.unpack_from
+_read_u32 = _U32.unpack_from
 OLD = "ima"
 """The template of old kernels, whose name is no format."""
 FORMATS = {
@@ -110,9 +110,9 @@ class Entry(NamedTuple):
     @property
     def path(self) -> str:
         """File name, or what the kernel calls the measurement; empty where the template has none."""
-        number = _shape(self.template).name
-        name = self.fields[number] if number < len(self.fields) else b""
-        return name.rstrip(b"\0").decode("utf-8", "backslashreplace")
+        number, _, _ = _shape(self.template)
+        fields = self.fields
+        return fields[number].rstrip(b"\0").decode("utf-8", "backslashreplace") if number < len(fields) else ""
 
     @property
     def signature(self) -> bytes | None:
@@ -133,9 +133,10 @@ class Entry(NamedTuple):
     def file_digest(self) -> tuple[str, bytes] | None:
         """(hash algorithm as the kernel names it, digest) of what was measured, or None where there is none."""
         _, number, labelled = _shape(self.template)
-        if number >= len(self.fields):
+        fields = self.fields
+        if number >= len(fields):
             return None
-        value = self.fields[number]
+        value = fields[number]
         if not labelled:
             return "sha1" if len(value) == _SHA1_SIZE else "md5", value
         label, separator, found = value.partition(b":\0")
@@ -228,24 +229,23 @@ _new = tuple.__new__
 
 
 def _entries(data: bytes, first: int) -> Iterator[Entry]:
-    """Reads past the end surface as struct.error."""
-    offset, end, index = 0, len(data), first
-    templates: dict[bytes, str] = {}
+    """Reads past the end surface as struct.error. Most entries have the template of the one before."""
+    offset, end, index, last = 0, len(data), first, first + MAX_ENTRIES
+    name, template, usual, width = b"", "", _HEAD, sys.maxsize
     while offset < end:
         start = offset
-        pcr, template_hash, name_size = _read_head(data, offset)
-        if name_size > MAX_NAME_BYTES or index - first >= MAX_ENTRIES or pcr >= PCR_COUNT:
-            _refuse_entry(index - first, pcr, name_size, start)
-        offset += _HEAD_BYTES + name_size
-        name = data[start + _HEAD_BYTES : offset]
-        template = templates[name] if name in templates else templates.setdefault(name, _template(name, start))
-        if template == OLD:
-            size, offset = _old_size(data, offset)
+        head = usual.unpack_from(data, offset) if offset + width <= end else None
+        if head and head[3] == name and head[2] == len(name):
+            pcr, template_hash, _, _, size = head
+            offset += width
         else:
-            (size,) = _read_u32(data, offset)
-            offset += 4
+            pcr, template_hash, name, size, offset = _head(data, start)
+            template = _template(name, start)
+            usual = _usual(len(name))
+            width = usual.size if template != OLD else sys.maxsize
         stop = offset + size
-        if stop > end or size > MAX_DATA_BYTES:
+        if index >= last or pcr >= PCR_COUNT or stop > end or size > MAX_DATA_BYTES:
+            _refuse_entry(index - first, pcr, start)
             _refuse_data(size, end - offset, start)
         body = data[offset:stop]
         yield _new(Entry, (index, pcr, template_hash, template, body, _fields(template, body, offset)))
@@ -253,10 +253,31 @@ def _entries(data: bytes, first: int) -> Iterator[Entry]:
         index += 1
 
 
-def _refuse_entry(number: int, pcr: int, name_size: int, offset: int) -> NoReturn:
+@lru_cache(maxsize=MAX_NAME_BYTES + 1)
+def _usual(name_size: int) -> struct.Struct:
+    """The head of entries whose template's name is so long, with the size of the data."""
+    return struct.Struct(f"<I20sI{name_size}sI")
+
+
+def _head(data: bytes, start: int) -> tuple[int, bytes, bytes, int, int]:
+    """PCR, template hash, name of the template, size of the data, and its offset."""
+    pcr, template_hash, name_size = _HEAD.unpack_from(data, start)
+    _limit(name_size, MAX_NAME_BYTES, "bytes of template name", start)
+    offset = start + _HEAD_BYTES + name_size
+    name = data[start + _HEAD_BYTES : offset]
+    if name == OLD.encode():
+        (path_size,) = _read_u32(data, offset + _SHA1_SIZE)
+        _limit(path_size, MAX_NAME_BYTES, "bytes of path", offset)
+        return pcr, template_hash, name, _SHA1_SIZE + _U32.size + path_size, offset
+    (size,) = _read_u32(data, offset)
+    return pcr, template_hash, name, size, offset + _U32.size
+
+
+def _refuse_entry(number: int, pcr: int, offset: int) -> None:
+    """Of an entry that must not be read, where it is not for the size of its data."""
     _limit(number + 1, MAX_ENTRIES, "entries", offset)
-    _limit(name_size, MAX_NAME_BYTES, "bytes of template name", offset)
-    _fail("malformed", f"an entry for PCR {pcr}", offset)
+    if pcr >= PCR_COUNT:
+        _fail("malformed", f"an entry for PCR {pcr}", offset)
 
 
 def _refuse_data(size: int, left: int, offset: int) -> NoReturn:
@@ -273,12 +294,6 @@ def _template(name: bytes, offset: int) -> str:
 def field_names(template: str) -> list[str]:
     """Kinds of the fields that entries of this template have, in order."""
     return FORMATS.get(template, template).split("|")
-
-
-def _old_size(data: bytes, offset: int) -> tuple[int, int]:
-    (name_size,) = _read_u32(data, offset + HashAlg.SHA1.size)
-    _limit(name_size, MAX_NAME_BYTES, "bytes of path", offset)
-    return HashAlg.SHA1.size + _U32.size + name_size, offset
 
 
 def _fields(template: str, data: bytes, base: int) -> tuple[bytes, ...]:

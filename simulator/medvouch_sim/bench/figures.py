@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 
 RESPONSE, VERIFY, START, IDLE = ONE_GATEWAY = ("attest.response", "verify.evidence", "agent.start", "agent.idle_pss")
+EVENTLOG, IMA, SCALE = LOGS = ("eventlog.replay", "ima.replay", "verify.scale")
 MEMORY, LINEAR = FLEET = ("fleet.memory", "fleet.linear")
 KEYLIME = "verify.keylime"
-NAMES = (*ONE_GATEWAY, *FLEET, KEYLIME)
+NAMES = (*ONE_GATEWAY, *LOGS, *FLEET, KEYLIME)
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,15 @@ class Effort:
     rounds: int = 5
     starts: int = 7
     rest_s: float = 5.0
+    log_runs: int = 60
+    ima_entries: int = 5000
     small_fleet: int = 50
     large_fleet: int = 500
     comparisons: int = 40
 
 
-QUICK = Effort(responses=3, evidences=3, rounds=1, starts=1, rest_s=0.1, small_fleet=2, large_fleet=4, comparisons=2)
+QUICK = Effort(
+    responses=3, evidences=3, rounds=1, starts=1, rest_s=0.1, log_runs=3, ima_entries=50, small_fleet=2, large_fleet=4,
+    comparisons=2,
+)  # fmt: skip
 """To see whether it works; its figures mean little."""

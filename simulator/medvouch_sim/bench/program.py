@@ -18,7 +18,7 @@ from rich.table import Table
 from medvouch.adapters.files import write_durably
 from medvouch.cli.output import fail
 from medvouch.errors import MedvouchError
-from medvouch_sim.bench import fleet, gateway, keylime
+from medvouch_sim.bench import fleet, gateway, keylime, logs
 from medvouch_sim.bench.figures import FLEET, KEYLIME, NAMES, ONE_GATEWAY, QUICK, Effort, Figure
 
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(names: Sequence[str], effort: Effort, say: Callable[[str], None]) -> list[Figure]:
     figures = asyncio.run(gateway.measure(names, effort, say)) if {*ONE_GATEWAY} & {*names} else []
+    figures += logs.measure_logs(names, effort, say)
     figures += fleet.measure(names, effort, say) if {*FLEET} & {*names} else []
     return figures + (keylime.measure(effort, say) if KEYLIME in names else [])
 
