@@ -118,24 +118,45 @@ def test_events_of_all_logs_can_be_described(vectors: Path, expected: dict[str, 
             assert all(event_text.title(event).isprintable() for event in read(vectors, name).events), name
 
 
+CRASHES = {"ibmtss/p511.log"}
+"""Where tpm2_eventlog 5.4 gives up: an event that names no PCR."""
+
+
 @pytest.mark.skipif(shutil.which("tpm2_eventlog") is None, reason="tpm2_eventlog is not installed")
-@pytest.mark.parametrize("name", ["ibmtss/hp1.log", "keylime/uefi_log.bin", UKI, SD_BOOT])
-def test_tpm2_eventlog_agrees(vectors: Path, name: str) -> None:
-    """On logs without StartupLocality, which tpm2_eventlog 5.4 does not replay."""
-    command = ["tpm2_eventlog", str(vectors / "eventlogs" / name)]
-    told = subprocess.run(command, capture_output=True, check=True).stdout.decode("utf-8", "replace")
-    log = read(vectors, name)
+def test_tpm2_eventlog_agrees(vectors: Path, expected: dict[str, dict[str, Any]]) -> None:
+    """On every log that it can read; but in PCR 0 where TPM2_Startup was at a locality, which it does not replay."""
+    failed = set()
+    for name in (name for name, row in expected.items() if "events" in row):
+        run = subprocess.run(["tpm2_eventlog", str(vectors / "eventlogs" / name)], capture_output=True, check=False)
+        if run.returncode:
+            failed.add(name)
+            continue
+        assert_agrees(name, run.stdout.decode("utf-8", "replace"), read(vectors, name))
+    assert failed == CRASHES
+
+
+def assert_agrees(name: str, told: str, log: eventlog.EventLog) -> None:
     types = [(int(i), int(pcr), kind) for i, pcr, kind in re.findall(_EVENT, told)]
     ours = [(event.index, event.pcr, eventlog.type_name(event.type)) for event in log.events]
-    assert types[1:] == [(i, pcr, kind if kind.startswith("EV_") else "Unknown") for i, pcr, kind in ours]
+    if log.spec is None:
+        assert re.findall(r"EventType: (\w+)", told) == [kind for _, _, kind in ours], name
+    else:
+        assert types[1:] == [(i, pcr, kind if kind.startswith("EV_") else "Unknown") for i, pcr, kind in ours], name
     bank = ""
     pcrs: dict[str, dict[str, str]] = {known.label: {} for known in log.banks}
-    for line in told[told.rindex("\npcrs:") :].splitlines():
-        if header := re.fullmatch(r"  (\w+):", line):
-            bank = header[1]
+    for line in told[told.rindex("\npcrs:") :].splitlines() if "\npcrs:" in told else ():
+        if found := re.fullmatch(r"  (\w+):", line):
+            bank = found[1]
         elif value := re.fullmatch(r" +(\d+) *: 0x([0-9a-f]+)", line):
             pcrs[bank][value[1]] = value[2]
-    assert pcrs == hexed(replayed_pcrs(log))
+    unsaid = {"0"} if log.startup_locality else set()
+    replayed = hexed(replayed_pcrs(log))
+    for bank, values in pcrs.items():
+        assert without(values, unsaid) == without(replayed.get(bank, {}), unsaid), (name, bank)
+
+
+def without(values: dict[str, str], unsaid: set[str]) -> dict[str, str]:
+    return {pcr: value for pcr, value in values.items() if pcr not in unsaid}
 
 
 _EVENT = r"- EventNum: (\d+)\n  PCRIndex: (\d+)\n  EventType: (\w+)"

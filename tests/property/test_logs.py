@@ -7,12 +7,18 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medvouch.attestation.log_rules import check_log
 from medvouch.attestation.replay import Logs, replay, replayed_pcrs, tabulate
 from medvouch.attestation.semantics import understand
-from medvouch.errors import InputError
-from medvouch.formats import event_text, eventlog, ima, ima_ascii, systemd, uefi
+from medvouch.errors import InputError, Refusal
+from medvouch.formats import event_text, eventlog, ima, ima_ascii, sbat, systemd, uefi
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.boot_option import BootOption
+from medvouch.formats.device_path import device_path_text
 from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
+from medvouch.formats.gpt import PartitionTable
+from medvouch.formats.ima_signature import OF_FILE, ImaSignature
+from medvouch.formats.uefi import Variable
 from support.boots import SHA1, SHA256, full_boot
 
 BANKS = (SHA1, SHA256)
@@ -118,3 +124,32 @@ def test_systemd_mutations(data: bytes) -> None:
 def test_systemd_records_round_trip(content: dict[str, str | int | bool]) -> None:
     record = systemd.Record(0, {SHA256: b"1" * 32}, 11, content=content)
     assert systemd.parse(record.encode()) == (record,)
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=160))
+def test_structures_within_events_raise_input_errors_alone(data: bytes) -> None:
+    of_variables = (Variable.parse_authority, PartitionTable.parse, BootOption.parse)
+    for parse in (*of_variables, device_path_text, sbat.parse, ImaSignature.parse):
+        with suppress(InputError):
+            parse(data)
+
+
+@given(st.text(max_size=20), st.binary(max_size=40), st.binary(max_size=20))
+def test_boot_options_round_trip(description: str, path: bytes, data: bytes) -> None:
+    option = BootOption(1, description.replace("\0", ""), path, data)
+    assert BootOption.parse(option.encode()) == option
+
+
+@given(st.binary(min_size=4, max_size=4), st.binary(max_size=80))
+def test_file_signatures_round_trip(key_id: bytes, value: bytes) -> None:
+    signature = ImaSignature(OF_FILE, SHA256, key_id, value)
+    assert ImaSignature.parse(signature.encode()) == signature
+
+
+@settings(max_examples=200)
+@given(EVENTS)
+def test_rules_end_in_a_refusal_or_nothing(parts: list[tuple[int, int, dict[HashAlg, bytes], bytes]]) -> None:
+    log = EventLog(SpecId(BANKS), tuple(Event(i, *part, 0) for i, part in enumerate(parts, 1)))
+    with suppress(Refusal):
+        check_log(log, replay(Logs(log), replayed_pcrs(log)).events, {event.pcr for event in log.events})

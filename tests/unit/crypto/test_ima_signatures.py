@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from medvouch.crypto import refusals
 from medvouch.crypto.ima_signatures import ImaKey, SignedFile, verify_file
-from medvouch.crypto.keys import PublicKey
+from medvouch.crypto.keys import PublicKey, load_spki
 from medvouch.formats import ima
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.ima import Entry
@@ -121,3 +121,39 @@ def test_key_ids_come_from_certificates() -> None:
     key = RSA.public_key()
     assert ImaKey.of_certificate(certificate(key, b"0123456789")) == ImaKey(b"6789", key)
     assert ImaKey.of_certificate(certificate(key, None)) == KEYS[1]
+
+
+# Made with evmctl 1.4 (ima-evm-utils of Debian 12): `evmctl ima_sign -a sha256 --sigfile -k KEY FILE` over b"hello\n".
+EC_KEY = bytes.fromhex(
+    "3059301306072a8648ce3d020106082a8648ce3d030107034200043e4d9d43b87b28fe62495872d751020c979483a10e1f6cddf0f37a"
+    "b87481c2a93a89c4307de1294b602a86e0ce64ec657c8504cb6d77bd124e87ccb0ecf4984f"
+)
+EC_SIGNATURE = bytes.fromhex(
+    "0302048131abfe0046304402204314f1ff4c6ec60f7c2677abcf823255418caf3a5263aab4e52a8a10c1b48dbd022012b4c2f0a8618e"
+    "dff61181e4c6748d1eb494622770a0b471de6ad90b361c68cb"
+)
+RSA_KEY = bytes.fromhex(
+    "30820122300d06092a864886f70d01010105000382010f003082010a0282010100b58e0e28547ae138e4bbfb74c2d89296cf56d8349e"
+    "528a07a988ba23d11d7ac6b74a7b552d786cf444fd831bb5b3d287afdc44d5d2f91a81a08bf13df40e8c634d88002fbd927c714841dd"
+    "15e690d4f4e2fc9b19be48e5dd916e46484f76150c2b94226c7c94193bc596445aff2d807b5ddff7c5784de0088ae3737f5ab7a2bda2"
+    "0dd92ca2998606c5f47eb7a1a95a1fda2ac0cec563fb9d128b0a27b17ebc7072fd66464bb49136b3a0837ee599b3e919c6f715cbc667"
+    "8e18c815ed5adafe25d6f333f322b2723b0704836c6cb945e716bfbd14fb6781ddc07940434a766255eca3f984b358c67b6e00ab3550"
+    "e78912dc0ad335bb545a89202aadb12e662cc70203010001"
+)
+RSA_SIGNATURE = bytes.fromhex(
+    "0302047811daf5010018fdd185cd8a3162dd216b977736e47067a0d577fbf1bfc51c95e8094ce8f076a7375eb159432d84bc5b2a7294"
+    "5d1c0eb8864d22e896f48de83677f4a9b982658676a3956f6096cca4c5b039ad8d8883f08d4cf9061feeda132ae79037c2f82c781a5c"
+    "4ab3194e6cb26171621c89850128acb1802859c6f95c6fab9ef84b1b5a0d52d0f9f36ab70b35b596d8342994b61a2261c940dd245757"
+    "a8e984209e4a541a8cbd6fa5d69b510b953dd8fe86b45daeb7b5af4e1c5bcc23c18d4418ea86f4482970f1df8d6549e647afb2e89551"
+    "0817ea9afedb47ac494ed92f1723f492ce4bb3ff0fd539a7b04e58f593f7a1cb19502f9fce2fe27eaf333828ff55e0f73a"
+)
+
+
+@pytest.mark.parametrize(("key", "signature"), [(EC_KEY, EC_SIGNATURE), (RSA_KEY, RSA_SIGNATURE)])
+def test_what_evmctl_signs(key: bytes, signature: bytes) -> None:
+    found = hashlib.sha256(b"hello\n").digest()
+    known = ImaKey.of_key(load_spki(key))
+    fields = (b"sha256:\0" + found, b"/hello\0", signature)
+    assert verify_file(ima.make(0, 10, "ima-sig", fields), [known]) == SignedFile(
+        "/hello", HashAlg.SHA256, found, known
+    )

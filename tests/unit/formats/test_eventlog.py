@@ -93,6 +93,20 @@ def test_refused(data: bytes, expected: str) -> None:
     assert code(data) == f"eventlog-{expected}"
 
 
+@pytest.mark.parametrize("size", [1, 3, 11, 12, 16, 64, 4096])
+@pytest.mark.parametrize("byte", [b"\0", b"\xff", b"A"])
+def test_trailing_bytes_are_no_event(size: int, byte: bytes) -> None:
+    assert code(agile(event()) + byte * size) in ("eventlog-truncated", "eventlog-malformed")
+
+
+def test_banks_in_another_order_and_fewer_of_them() -> None:
+    swapped = Event(1, 0, 1, {SHA256: b"2" * 32, SHA1: b"1" * 20}, b"x", 0)
+    one = Event(2, 0, 1, {SHA256: b"2" * 32}, b"y", 0)
+    log = eventlog.parse(agile(swapped, one, event(3)))
+    assert [list(each.digests) for each in log.events] == [[SHA256, SHA1], [SHA256], [SHA1, SHA256]]
+    assert log.encode() == agile(swapped, one, event(3))
+
+
 def test_two_digests_of_one_bank() -> None:
     digest = struct.pack("<H", SHA1) + b"1" * 20
     twice = struct.pack("<III", 0, 1, 2) + digest + digest + struct.pack("<I", 0)
