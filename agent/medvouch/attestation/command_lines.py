@@ -11,6 +11,7 @@ from medvouch.attestation.measured import PCR_GRUB_COMMANDS, PCR_KERNEL, PCR_OVE
 from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import Event
+from medvouch.formats.hashing import digest
 from medvouch.formats.text import decode, escaped
 
 _LOAD_OPTIONS = (0x8F3B22ED).to_bytes(4, "little")
@@ -25,21 +26,22 @@ def find_command_lines(
     events: VerifiedEvents, sections: Iterable[Finding[Section]], known: Sequence[str]
 ) -> Iterator[Finding[CommandLine]]:
     """Of the UKI, the kernel, GRUB, and all overrides; `known` are texts that may have been measured."""
+    texts = _KnownTexts(known)
     for each in sections:
         if each.value.name == ".cmdline":
             index, digests = each.value.index, each.value.digests
-            text = _known_text(digests, known)
+            text = texts.find(digests)
             line = CommandLine(CommandLineSource.UKI, index, digests, text)
             yield Finding(line, each.grounds, covered=text is not None)
     for event in events.of(PCR_KERNEL):
         if isinstance(event.source, Event) and event.data.startswith(_LOAD_OPTIONS):
-            yield _line(CommandLineSource.KERNEL, event, _known_text(event.digests, known))
+            yield _line(CommandLineSource.KERNEL, event, texts.find(event.digests))
     for event in events.of(PCR_GRUB_COMMANDS):
         for prefix in _GRUB_PREFIXES:
             if event.data.startswith(prefix):
                 yield _line(CommandLineSource.GRUB, event, _logged_text(event, event.data.removeprefix(prefix)))
     for event in events.of(PCR_OVERRIDES):
-        text = _logged_text(event, event.data) or _known_text(event.digests, known)
+        text = _logged_text(event, event.data) or texts.find(event.digests)
         yield _line(CommandLineSource.OVERRIDE, event, text)
 
 
@@ -66,13 +68,30 @@ def _line(source: CommandLineSource, event: VerifiedEvent, text: str | None) -> 
     return finding(CommandLine(source, event.index, event.digests, text), event, covered=text is not None)
 
 
-def _known_text(digests: Mapping[HashAlg, bytes], known: Iterable[str]) -> str | None:
-    """The known text that was measured: as it is, with NUL, or in UTF-16 with NUL."""
-    for text in known:
-        plain, wide = text.encode(), (text + "\0").encode("utf-16-le")
-        if covering(digests, (plain, plain + b"\0", wide)) is not None:
-            return text
-    return None
+class _KnownTexts:
+    """Texts by the digests that they have where they are measured: as they are, with NUL, or in UTF-16 with NUL.
+
+    Each is hashed once, however many events there are.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._forms = [
+            (text, form)
+            for text in texts
+            for form in (text.encode(), text.encode() + b"\0", (text + "\0").encode("utf-16-le"))
+        ]
+        self._tables: dict[HashAlg, Mapping[bytes, tuple[str, bytes]]] = {}
+
+    def find(self, digests: Mapping[HashAlg, bytes]) -> str | None:
+        """The text of which, in one and the same form, all digests are."""
+        found = {self._table(bank).get(measured) for bank, measured in digests.items()}
+        known = found.pop() if len(found) == 1 else None
+        return known[0] if known else None
+
+    def _table(self, bank: HashAlg) -> Mapping[bytes, tuple[str, bytes]]:
+        if bank not in self._tables:
+            self._tables[bank] = {digest(bank, form): (text, form) for text, form in reversed(self._forms)}
+        return self._tables[bank]
 
 
 def _logged_text(event: VerifiedEvent, data: bytes) -> str | None:

@@ -227,3 +227,12 @@ def test_authorities_with_a_tail_are_shims_alone() -> None:
     other = Variable(IMAGE_SECURITY_DATABASE, "db", b"x").encode() + bytes(6)
     boot = boot_of(BootBuilder().firmware().event(7, EventType.EV_EFI_VARIABLE_AUTHORITY, other, other[:-1]))
     assert [variable.data for variable in boot.authorities] == [b"owner and certificate"]
+
+
+def test_a_known_text_must_have_all_digests_in_one_form() -> None:
+    """SHA-256 of the plain text beside SHA-384 of the one with NUL is nothing that anybody measures."""
+    builder = BootBuilder((SHA256, SHA384))
+    mixed = {SHA256: sha(SHA256, b"x"), SHA384: sha(SHA384, b"x\0")}
+    builder.events.append(Event(1, 12, EventType.EV_IPL, mixed, b"?", 0))
+    builder.extend(12, mixed)
+    assert [line.text for line in boot_of(builder, None, "x").command_lines] == [None]
