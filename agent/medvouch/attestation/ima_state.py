@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
-from medvouch.attestation import refusals
+from medvouch.attestation import log_refusals, refusals
 from medvouch.attestation.measurements import VerifiedEvents
 from medvouch.errors import Refusal, RefusalKind
 from medvouch.formats import ima
@@ -77,11 +77,13 @@ def continue_list(
     """
     if saved is None or claimed != saved:
         known = f"{saved.offset} bytes of evidence {saved.evidence.hex()}" if saved else "none"
-        _refuse(refusals.IMA_STATE_UNKNOWN, f"{claimed.offset} bytes are continued, known are {known}")
+        _refuse(log_refusals.IMA_STATE_UNKNOWN, f"{claimed.offset} bytes are continued, known are {known}")
     if saved.reset_count != reset_count:
-        _refuse(refusals.IMA_STATE_OTHER_BOOT, f"the state is of boot {saved.reset_count}, the quote of {reset_count}")
+        _refuse(
+            log_refusals.IMA_STATE_OTHER_BOOT, f"the state is of boot {saved.reset_count}, the quote of {reset_count}"
+        )
     if saved.values.keys() != {bank.label for bank in quoted}:
-        _refuse(refusals.IMA_STATE_BANKS, f"the state has {', '.join(saved.values)}")
+        _refuse(log_refusals.IMA_STATE_BANKS, f"the state has {', '.join(saved.values)}")
     entries = ima.parse_binary(rest, first=saved.entries)
     used = _confirmed(entries, saved, quoted)
     confirmed = entries[:used]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from medvouch.attestation import refusals
+from medvouch.attestation import log_refusals
 from medvouch.attestation.measured import (
     PCR_BOOT_APPLICATIONS,
     PCR_DRIVERS,
@@ -60,18 +60,28 @@ class Quirk:
     waives: frozenset[str]
 
 
+def _codes(*kinds: RefusalKind) -> frozenset[str]:
+    return frozenset(kind.code for kind in kinds)
+
+
 QUIRKS = {
     quirk.name: quirk
     for quirk in (
         Quirk(
             "measures-twice",
             "The firmware starts its boot options anew and measures separators and policy once more (AMD reference).",
-            frozenset((refusals.SEPARATOR_DOUBLED.code, refusals.VARIABLE_REPEATED.code, refusals.VARIABLE_LATE.code)),
+            frozenset(
+                (
+                    log_refusals.SEPARATOR_DOUBLED.code,
+                    log_refusals.VARIABLE_REPEATED.code,
+                    log_refusals.VARIABLE_LATE.code,
+                )
+            ),
         ),
         Quirk(
             "vendor-info-outside",
             "The size of the Spec ID event leaves its vendor information out.",
-            frozenset((refusals.SPEC_ID_VENDOR_INFO.code,)),
+            _codes(log_refusals.SPEC_ID_VENDOR_INFO),
         ),
     )
 }
@@ -125,14 +135,14 @@ def _refusal(kind: RefusalKind, event: Event | VerifiedEvent, detail: str = "") 
 def _headers(log: EventLog) -> Iterator[Refusal]:
     if log.spec is not None and not log.spec.vendor_info_inside:
         detail = f"{len(log.spec.vendor_info)} bytes of vendor information stand after the Spec ID event"
-        yield Refusal(refusals.SPEC_ID_VENDOR_INFO, detail, place="event 0")
+        yield Refusal(log_refusals.SPEC_ID_VENDOR_INFO, detail, place="event 0")
     for event in log.events:
         if event.measured and event.pcr >= PCR_COUNT:
-            yield _refusal(refusals.PCR_OUT_OF_RANGE, event, f"PCR {event.pcr}")
+            yield _refusal(log_refusals.PCR_OUT_OF_RANGE, event, f"PCR {event.pcr}")
         if not event.measured and event.data.startswith(_SPEC_ID):
-            yield _refusal(refusals.SPEC_ID_REPEATED, event)
+            yield _refusal(log_refusals.SPEC_ID_REPEATED, event)
         if not event.measured and event.pcr < PCR_COUNT and any(any(digest) for digest in event.digests.values()):
-            yield _refusal(refusals.NO_ACTION_DIGEST, event)
+            yield _refusal(log_refusals.NO_ACTION_DIGEST, event)
 
 
 def _start(log: EventLog) -> Iterator[Refusal]:
@@ -141,19 +151,19 @@ def _start(log: EventLog) -> Iterator[Refusal]:
     for event in log.events:
         if event.type == EventType.EV_NO_ACTION and event.data.startswith(STARTUP_LOCALITY_SIGNATURE):
             if measured or said or event.startup_locality not in _LOCALITIES:
-                yield _refusal(refusals.STARTUP_LOCALITY_WRONG, event)
+                yield _refusal(log_refusals.STARTUP_LOCALITY_WRONG, event)
             said = True
         if event.type == EventType.EV_EFI_HCRTM_EVENT and (measured or event.pcr != PCR_FIRMWARE):
-            yield _refusal(refusals.HCRTM_LATE, event)
+            yield _refusal(log_refusals.HCRTM_LATE, event)
         measured = measured or (event.measured and event.pcr == PCR_FIRMWARE)
 
 
 def _labels(events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
     for event in events:
         if (event.type == EventType.EV_SEPARATOR) != is_separator(event):
-            yield _refusal(refusals.EVENT_RETYPED, event)
+            yield _refusal(log_refusals.EVENT_RETYPED, event)
         elif event.type in _HASHED_DATA and not event.covers_data and not _of_old_shim(event):
-            yield _refusal(refusals.EVENT_DATA_MISMATCH, event)
+            yield _refusal(log_refusals.EVENT_DATA_MISMATCH, event)
 
 
 def _of_old_shim(event: VerifiedEvent) -> bool:
@@ -164,11 +174,11 @@ def _of_old_shim(event: VerifiedEvent) -> bool:
 def _separators(pcr: int, events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
     found = [event for event in events if is_separator(event)]
     if not found:
-        yield Refusal(refusals.SEPARATOR_MISSING, f"{len(events)} events, none a separator", place=f"PCR {pcr}")
+        yield Refusal(log_refusals.SEPARATOR_MISSING, f"{len(events)} events, none a separator", place=f"PCR {pcr}")
     for event in found[1:]:
-        yield _refusal(refusals.SEPARATOR_DOUBLED, event)
+        yield _refusal(log_refusals.SEPARATOR_DOUBLED, event)
     for event in filter(is_error_separator, found):
-        yield _refusal(refusals.SEPARATOR_ERROR, event)
+        yield _refusal(log_refusals.SEPARATOR_ERROR, event)
 
 
 def _before(events: Sequence[VerifiedEvent]) -> Sequence[VerifiedEvent]:
@@ -181,7 +191,7 @@ def _applications(events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
     """The path is the log's word: whoever forges one has still to bring the application past the reference values."""
     for event in _before(events):
         if event.type == EventType.EV_EFI_BOOT_SERVICES_APPLICATION and not _own(event.data):
-            yield _refusal(refusals.SEPARATOR_LATE, event)
+            yield _refusal(log_refusals.SEPARATOR_LATE, event)
 
 
 def _own(data: bytes) -> bool:
@@ -199,18 +209,18 @@ def _policy(events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
             continue
         variable = _parsed(Variable.parse, event.data)
         if variable is None:
-            yield _refusal(refusals.VARIABLE_MALFORMED, event)
+            yield _refusal(log_refusals.VARIABLE_MALFORMED, event)
             continue
         if variable.name not in _POLICY or variable.guid not in _POLICY_GUIDS:
             continue
         if number > before:
-            yield _refusal(refusals.VARIABLE_LATE, event)
+            yield _refusal(log_refusals.VARIABLE_LATE, event)
         if variable.name in seen:
-            yield _refusal(refusals.VARIABLE_REPEATED, event)
+            yield _refusal(log_refusals.VARIABLE_REPEATED, event)
         seen.add(variable.name)
         in_lists = variable.name in uefi.SIGNATURE_DATABASES
         if in_lists and _parsed(uefi.parse_signature_lists, variable.data) is None:
-            yield _refusal(refusals.SIGNATURE_LIST_MALFORMED, event)
+            yield _refusal(log_refusals.SIGNATURE_LIST_MALFORMED, event)
 
 
 def _parsed(parse: Callable[[bytes], T], data: bytes) -> T | None:
@@ -226,4 +236,4 @@ def _authorities(events: VerifiedEvents) -> Iterator[Refusal]:
         return
     for event in _before(events.of(PCR_SECURE_BOOT)):
         if event.type == EventType.EV_EFI_VARIABLE_AUTHORITY:
-            yield _refusal(refusals.AUTHORITY_EARLY, event)
+            yield _refusal(log_refusals.AUTHORITY_EARLY, event)

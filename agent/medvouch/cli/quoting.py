@@ -15,7 +15,7 @@ from medvouch.cli.verifying import pcr_lines, pcr_rows
 from medvouch.crypto.keys import PublicKey, load_public_pem
 from medvouch.crypto.tpm import tpmt_signature
 from medvouch.errors import MedvouchError, UsageFault
-from medvouch.formats import eventlog, ima, tpm2_tools
+from medvouch.formats import eventlog, ima, ima_ascii, tpm2_tools
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import EventLog
 from medvouch.formats.tpm import SignedAttest
@@ -95,5 +95,5 @@ def _logs(options: argparse.Namespace) -> Logs:
     entries: tuple[ima.Entry, ...] = ()
     if options.ima:
         data = read_bounded(options.ima, MAX_EVIDENCE_BYTES)
-        entries = ima.parse_ascii(data.decode()) if is_ascii_list(data) else ima.parse_binary(data)
+        entries = ima_ascii.parse_ascii(data.decode()) if is_ascii_list(data) else ima.parse_binary(data)
     return Logs(uefi=firmware, ima=entries)

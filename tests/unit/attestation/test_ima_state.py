@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from medvouch.attestation import ima_state, refusals
+from medvouch.attestation import ima_state, log_refusals, refusals
 from medvouch.attestation.ima_state import Continued, ImaState, continue_list, first_state
 from medvouch.attestation.replay import replay
 from medvouch.formats import ima
@@ -90,21 +90,21 @@ def test_what_came_after_the_quote_is_dropped_and_comes_again() -> None:
 def test_only_the_saved_state_is_continued(change: dict[str, Any]) -> None:
     boot = full_boot()
     state = start(boot)
-    assert_refused(refusals.IMA_STATE_UNKNOWN, continued, boot, state, saved=replace(state, **change))
-    assert_refused(refusals.IMA_STATE_UNKNOWN, continued, boot, state, saved=None)
+    assert_refused(log_refusals.IMA_STATE_UNKNOWN, continued, boot, state, saved=replace(state, **change))
+    assert_refused(log_refusals.IMA_STATE_UNKNOWN, continued, boot, state, saved=None)
 
 
 def test_another_boot_starts_another_list() -> None:
     boot = full_boot()
-    assert_refused(refusals.IMA_STATE_OTHER_BOOT, continued, boot, start(boot), reset_count=BOOT + 1)
+    assert_refused(log_refusals.IMA_STATE_OTHER_BOOT, continued, boot, start(boot), reset_count=BOOT + 1)
 
 
 def test_the_banks_stay_the_same() -> None:
     boot = full_boot(SHA256, SHA384)
     fewer = {SHA256: boot.pcrs[SHA256][10]}
-    assert_refused(refusals.IMA_STATE_BANKS, continued, boot, start(boot), quoted=fewer)
+    assert_refused(log_refusals.IMA_STATE_BANKS, continued, boot, start(boot), quoted=fewer)
     one = full_boot()
-    assert_refused(refusals.IMA_STATE_BANKS, continued, one, start(one), quoted=quoted(one) | {SHA384: bytes(48)})
+    assert_refused(log_refusals.IMA_STATE_BANKS, continued, one, start(one), quoted=quoted(one) | {SHA384: bytes(48)})
 
 
 def test_a_rest_that_leads_elsewhere() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from medvouch.attestation import refusals
+from medvouch.attestation import log_refusals
 from medvouch.attestation.log_rules import FIRMWARE_PCRS, QUIRKS, Quirk, check_log
 from medvouch.attestation.replay import Logs, replay
 from medvouch.errors import Refusal, RefusalKind
@@ -66,17 +66,17 @@ def test_an_honest_boot_passes() -> None:
 def test_pcr_out_of_range() -> None:
     boot = BootBuilder().firmware()
     boot.events.append(Event(99, 24, T.EV_ACTION, {SHA256: b"1" * 32}, b"", 0))
-    assert refused(refusals.PCR_OUT_OF_RANGE, boot).place == "PCR 24, event 99"
+    assert refused(log_refusals.PCR_OUT_OF_RANGE, boot).place == "PCR 24, event 99"
 
 
 def test_an_injected_header() -> None:
     for version in (b"Spec ID Event03\0", b"Spec ID Event02\0", b"Spec ID Event00\0"):
-        refused(refusals.SPEC_ID_REPEATED, silent(BootBuilder().firmware(), version + bytes(20), at=3))
+        refused(log_refusals.SPEC_ID_REPEATED, silent(BootBuilder().firmware(), version + bytes(20), at=3))
 
 
 def test_bytes_after_the_header_that_no_size_accounts_for() -> None:
     spec = SpecId((SHA256,), vendor_info=b"events", vendor_info_inside=False)
-    refused(refusals.SPEC_ID_VENDOR_INFO, BootBuilder().firmware(), spec=spec)
+    refused(log_refusals.SPEC_ID_VENDOR_INFO, BootBuilder().firmware(), spec=spec)
     quirk = QUIRKS["vendor-info-outside"]
     assert check(BootBuilder().firmware(), quirk, spec=spec) == (quirk,)
     assert check(BootBuilder().firmware(), quirk) == ()
@@ -85,7 +85,7 @@ def test_bytes_after_the_header_that_no_size_accounts_for() -> None:
 def test_a_measurement_relabelled_as_no_action() -> None:
     boot = BootBuilder().firmware()
     boot.events.append(Event(99, 7, T.EV_NO_ACTION, {SHA256: b"1" * 32}, b"hidden", 0))
-    assert refused(refusals.NO_ACTION_DIGEST, boot).place == "PCR 7, event 99"
+    assert refused(log_refusals.NO_ACTION_DIGEST, boot).place == "PCR 7, event 99"
     trust_point = BootBuilder().firmware()
     trust_point.events.append(Event(99, 0xFFFFFFFF, T.EV_NO_ACTION, {SHA256: b"1" * 32}, b"", 0))
     check(trust_point)
@@ -93,7 +93,7 @@ def test_a_measurement_relabelled_as_no_action() -> None:
 
 @pytest.mark.parametrize("value", [1, 2, 5, 255])
 def test_a_locality_that_cannot_be(value: int) -> None:
-    refused(refusals.STARTUP_LOCALITY_WRONG, _quoted_at(BootBuilder(), value))
+    refused(log_refusals.STARTUP_LOCALITY_WRONG, _quoted_at(BootBuilder(), value))
 
 
 def _quoted_at(boot: BootBuilder, value: int) -> BootBuilder:
@@ -105,25 +105,25 @@ def _quoted_at(boot: BootBuilder, value: int) -> BootBuilder:
 def test_a_locality_that_is_said_late_twice_or_elsewhere() -> None:
     said = b"StartupLocality\0\0"
     check(silent(BootBuilder().firmware(), said))
-    refused(refusals.STARTUP_LOCALITY_WRONG, silent(BootBuilder().firmware(), said, at=1))
-    refused(refusals.STARTUP_LOCALITY_WRONG, silent(silent(BootBuilder().firmware(), said), said))
-    refused(refusals.STARTUP_LOCALITY_WRONG, silent(BootBuilder().firmware(), said, pcr=1))
-    refused(refusals.STARTUP_LOCALITY_WRONG, silent(BootBuilder().firmware(), said + b"\0"))
+    refused(log_refusals.STARTUP_LOCALITY_WRONG, silent(BootBuilder().firmware(), said, at=1))
+    refused(log_refusals.STARTUP_LOCALITY_WRONG, silent(silent(BootBuilder().firmware(), said), said))
+    refused(log_refusals.STARTUP_LOCALITY_WRONG, silent(BootBuilder().firmware(), said, pcr=1))
+    refused(log_refusals.STARTUP_LOCALITY_WRONG, silent(BootBuilder().firmware(), said + b"\0"))
 
 
 def test_hardware_crtm_comes_first() -> None:
     boot = BootBuilder()
     boot.pcrs[SHA256][0] = (4).to_bytes(32, "big")
     check(boot.event(0, T.EV_EFI_HCRTM_EVENT, b"HCRTM").firmware())
-    refused(refusals.HCRTM_LATE, BootBuilder().firmware().event(0, T.EV_EFI_HCRTM_EVENT, b"HCRTM"))
-    refused(refusals.HCRTM_LATE, BootBuilder().event(1, T.EV_EFI_HCRTM_EVENT, b"HCRTM").firmware())
+    refused(log_refusals.HCRTM_LATE, BootBuilder().firmware().event(0, T.EV_EFI_HCRTM_EVENT, b"HCRTM"))
+    refused(log_refusals.HCRTM_LATE, BootBuilder().event(1, T.EV_EFI_HCRTM_EVENT, b"HCRTM").firmware())
 
 
 def test_a_separator_hidden_and_something_else_passed_off_as_one() -> None:
     hidden = relabelled(BootBuilder().firmware(), lambda e: e.type == T.EV_SEPARATOR, type=T.EV_ACTION)
-    refused(refusals.EVENT_RETYPED, hidden)
+    refused(log_refusals.EVENT_RETYPED, hidden)
     posing = relabelled(BootBuilder().firmware(), lambda e: e.type == T.EV_EFI_ACTION, type=T.EV_SEPARATOR)
-    refused(refusals.EVENT_RETYPED, posing)
+    refused(log_refusals.EVENT_RETYPED, posing)
 
 
 def test_windows_separators_are_its_own() -> None:
@@ -136,7 +136,7 @@ def test_windows_separators_are_its_own() -> None:
 def test_data_that_was_not_measured(kind: int) -> None:
     boot = BootBuilder().firmware()
     forged = next(e.data for e in boot.events if e.type == kind) + b"!"
-    refused(refusals.EVENT_DATA_MISMATCH, relabelled(boot, lambda e: e.type == kind, data=forged))
+    refused(log_refusals.EVENT_DATA_MISMATCH, relabelled(boot, lambda e: e.type == kind, data=forged))
 
 
 def test_authorities_of_old_shims_are_measured_all_but_the_last_byte() -> None:
@@ -144,7 +144,7 @@ def test_authorities_of_old_shims_are_measured_all_but_the_last_byte() -> None:
     check(BootBuilder().firmware().event(7, T.EV_EFI_VARIABLE_AUTHORITY, data, data[:-1]))
     other = AUTHORITY + b"!"
     boot = BootBuilder().firmware().event(7, T.EV_EFI_VARIABLE_AUTHORITY, other, other[:-1])
-    refused(refusals.EVENT_DATA_MISMATCH, boot)
+    refused(log_refusals.EVENT_DATA_MISMATCH, boot)
 
 
 @pytest.mark.parametrize("pcr", FIRMWARE_PCRS)
@@ -152,11 +152,11 @@ def test_every_firmware_pcr_has_a_separator(pcr: int) -> None:
     boot = BootBuilder()
     for each in FIRMWARE_PCRS:
         boot.event(each, *((T.EV_POST_CODE, b"code") if each == pcr else (T.EV_SEPARATOR, SEPARATOR)))
-    assert refused(refusals.SEPARATOR_MISSING, boot).place == f"PCR {pcr}"
+    assert refused(log_refusals.SEPARATOR_MISSING, boot).place == f"PCR {pcr}"
 
 
 def test_a_tpm_that_no_firmware_measured_into() -> None:
-    refused(refusals.SEPARATOR_MISSING, BootBuilder())
+    refused(log_refusals.SEPARATOR_MISSING, BootBuilder())
     boot = BootBuilder()
     log = EventLog(SpecId(boot.banks), ())
     assert check_log(log, replay(Logs(log), {SHA256: {8: bytes(32)}}).events, {8}) == ()
@@ -164,17 +164,17 @@ def test_a_tpm_that_no_firmware_measured_into() -> None:
 
 def test_two_separators() -> None:
     boot = BootBuilder().firmware().event(4, T.EV_SEPARATOR, SEPARATOR)
-    assert refused(refusals.SEPARATOR_DOUBLED, boot).place == f"PCR 4, event {len(boot.events)}"
+    assert refused(log_refusals.SEPARATOR_DOUBLED, boot).place == f"PCR 4, event {len(boot.events)}"
     quirk = QUIRKS["measures-twice"]
     assert check(boot, quirk) == (quirk,)
-    refused(refusals.SEPARATOR_DOUBLED, boot, QUIRKS["vendor-info-outside"])
+    refused(log_refusals.SEPARATOR_DOUBLED, boot, QUIRKS["vendor-info-outside"])
 
 
 def test_separator_that_reports_an_error() -> None:
     boot = BootBuilder()
     for pcr in FIRMWARE_PCRS:
         boot.event(pcr, T.EV_SEPARATOR, b"\1\0\0\0" if pcr == 3 else SEPARATOR)
-    assert refused(refusals.SEPARATOR_ERROR, boot).place == "PCR 3, event 4"
+    assert refused(log_refusals.SEPARATOR_ERROR, boot).place == "PCR 3, event 4"
 
 
 def application(path: bytes) -> bytes:
@@ -185,7 +185,7 @@ def test_boot_application_before_the_separator() -> None:
     file = b"\4\4\10\0" + "a\0".encode("utf-16-le")
     for path in (file, b"", b"\1"):
         boot = BootBuilder().event(4, T.EV_EFI_BOOT_SERVICES_APPLICATION, application(path), b"image")
-        assert refused(refusals.SEPARATOR_LATE, boot.firmware()).place == "PCR 4, event 1"
+        assert refused(log_refusals.SEPARATOR_LATE, boot.firmware()).place == "PCR 4, event 1"
     volume = b"\4\7\x14\0" + bytes(16)
     check(BootBuilder().event(4, T.EV_EFI_BOOT_SERVICES_APPLICATION, application(volume), b"image").firmware())
 
@@ -196,7 +196,7 @@ def test_policy_after_the_separator() -> None:
     for guid, name in ((GLOBAL_VARIABLE, "KEK"), (IMAGE_SECURITY_DATABASE, "dbx")):
         late = policy_until(BootBuilder())
         late.event(7, T.EV_EFI_VARIABLE_DRIVER_CONFIG, Variable(guid, name, PLATFORM_KEY).encode())
-        refused(refusals.VARIABLE_LATE, late)
+        refused(log_refusals.VARIABLE_LATE, late)
     mok = Variable(SHIM_LOCK, "MokList", b"").encode()
     check(policy_until(BootBuilder()).event(7, T.EV_EFI_VARIABLE_DRIVER_CONFIG, mok))
     other = Variable(SHIM_LOCK, "db", b"").encode()
@@ -204,12 +204,12 @@ def test_policy_after_the_separator() -> None:
 
 
 def test_policy_measured_twice() -> None:
-    refused(refusals.VARIABLE_REPEATED, policy_until(BootBuilder(), (T.EV_EFI_VARIABLE_DRIVER_CONFIG, SECURE_BOOT)))
+    refused(log_refusals.VARIABLE_REPEATED, policy_until(BootBuilder(), (T.EV_EFI_VARIABLE_DRIVER_CONFIG, SECURE_BOOT)))
 
 
 def test_policy_that_is_no_variable() -> None:
     refused(
-        refusals.VARIABLE_MALFORMED,
+        log_refusals.VARIABLE_MALFORMED,
         policy_until(BootBuilder(), (T.EV_EFI_VARIABLE_DRIVER_CONFIG, SECURE_BOOT + b"trailing")),
     )
 
@@ -220,14 +220,14 @@ def test_signature_list_underflow() -> None:
         underflow = uefi.CERT_X509.bytes_le + size.to_bytes(4, "little") + bytes(4) + b"\x10\0\0\0"
         data = Variable(IMAGE_SECURITY_DATABASE, "db", underflow).encode()
         refused(
-            refusals.SIGNATURE_LIST_MALFORMED,
+            log_refusals.SIGNATURE_LIST_MALFORMED,
             policy_until(BootBuilder(), (T.EV_EFI_VARIABLE_DRIVER_CONFIG, data)),
         )
 
 
 def test_authority_before_the_separator() -> None:
     early = (T.EV_EFI_VARIABLE_AUTHORITY, AUTHORITY)
-    assert refused(refusals.AUTHORITY_EARLY, policy_until(BootBuilder(), early)).place == "PCR 7, event 2"
+    assert refused(log_refusals.AUTHORITY_EARLY, policy_until(BootBuilder(), early)).place == "PCR 7, event 2"
     driver = BootBuilder().event(2, T.EV_EFI_BOOT_SERVICES_DRIVER, application(b""), b"driver")
     check(policy_until(driver, early))
     assert sha(SHA256, b"driver") in {event.digests[SHA256] for event in driver.events}
