@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from medvouch.attestation.replay import boot_aggregate
-from medvouch.formats import ima, uefi
+from medvouch.formats import event_text, ima
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
 from medvouch.formats.hashing import digest
@@ -84,7 +84,7 @@ def _hashed(text: str, data: bytes) -> _Expected:
 def _recorded(baseline: EventLog, pcr: int) -> Iterator[_Expected]:
     for event in baseline.events:
         if event.pcr == pcr and event.measured:
-            yield f"recorded {uefi.title(event)}", event.digests[BANK]
+            yield f"recorded {event_text.title(event)}", event.digests[BANK]
 
 
 def _boot_applications(installed: Installed) -> Iterator[_Expected]:
@@ -103,7 +103,7 @@ def _configuration(installed: Installed, baseline: EventLog) -> Iterator[_Expect
         elif _is_loader_conf(event):
             yield _hashed("loader.conf", installed.loader_conf)
         else:
-            yield f"recorded {uefi.title(event)}", event.digests[BANK]
+            yield f"recorded {event_text.title(event)}", event.digests[BANK]
 
 
 def _is_loader_conf(event: Event) -> bool:
