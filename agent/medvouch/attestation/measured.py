@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from medvouch.attestation.measurements import VerifiedEvent
+from medvouch.errors import InputError
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.eventlog import EventType
 from medvouch.formats.hashing import HASHERS, digest
+from medvouch.formats.uefi import GLOBAL_VARIABLE, Variable
 
-PCR_FIRMWARE, PCR_DRIVERS, PCR_BOOT_APPLICATIONS, PCR_SECURE_BOOT = 0, 2, 4, 7
+PCR_FIRMWARE, PCR_BOOT_VARIABLES, PCR_DRIVERS, PCR_BOOT_APPLICATIONS, PCR_SECURE_BOOT = 0, 1, 2, 4, 7
 PCR_GRUB_COMMANDS, PCR_KERNEL, PCR_UKI, PCR_OVERRIDES, PCR_MOK = 8, 9, 11, 12, 14
 
 
@@ -31,7 +34,23 @@ def covering(digests: Mapping[HashAlg, bytes], candidates: Iterable[bytes]) -> b
 
 def is_separator(event: VerifiedEvent) -> bool:
     """Whether this is what firmware measures to say that it ends, or that it failed."""
-    return any(event.digests.items() <= separator.items() for separator in _SEPARATORS)
+    alike = any(event.digests.items() <= separator.items() for separator in _SEPARATORS)
+    return alike and not _is_boot_order(event)
+
+
+def _is_boot_order(event: VerifiedEvent) -> bool:
+    """BootOrder of the options 1 and 0 is measured as its four bytes, which are those of the error separator.
+
+    In PCR 1 it may be taken for what its log calls it: the separator of that PCR must be there all the same.
+    """
+    if event.pcr != PCR_BOOT_VARIABLES or event.type != EventType.EV_EFI_VARIABLE_BOOT:
+        return False
+    try:
+        variable = Variable.parse(event.data)
+    except InputError:
+        return False
+    ours = (variable.guid, variable.name) == (GLOBAL_VARIABLE, "BootOrder")
+    return ours and covering(event.digests, [variable.data]) is not None
 
 
 def is_error_separator(event: VerifiedEvent) -> bool:

@@ -126,6 +126,20 @@ def test_a_separator_hidden_and_something_else_passed_off_as_one() -> None:
     refused(log_refusals.EVENT_RETYPED, posing)
 
 
+def test_a_boot_order_whose_bytes_are_those_of_the_error_separator() -> None:
+    """Options 1, then 0, as a machine that was captured has them; only as such, and only in its PCR."""
+    order = Variable(GLOBAL_VARIABLE, "BootOrder", b"\1\0\0\0")
+    assert check(BootBuilder().event(1, T.EV_EFI_VARIABLE_BOOT, order.encode(), order.data).firmware()) == ()
+    for pcr, kind, variable in (
+        (1, T.EV_EFI_ACTION, order),
+        (3, T.EV_EFI_VARIABLE_BOOT, order),
+        (1, T.EV_EFI_VARIABLE_BOOT, Variable(GLOBAL_VARIABLE, "Boot0000", order.data)),
+        (1, T.EV_EFI_VARIABLE_BOOT, Variable(GLOBAL_VARIABLE, "BootOrder", b"\0\0\1\0")),
+    ):
+        boot = BootBuilder().event(pcr, kind, variable.encode(), order.data).firmware()
+        refused(log_refusals.EVENT_RETYPED, boot)
+
+
 def test_windows_separators_are_its_own() -> None:
     check(BootBuilder().firmware().event(12, T.EV_SEPARATOR, b"WBCL"))
 
