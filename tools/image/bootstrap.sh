@@ -3,7 +3,7 @@
 #
 #   build/image/host        QEMU, OVMF and the tools that make images (Debian 12's QEMU crashes this kernel)
 #   build/image/base        what the gateway's root begins with: Debian, kernel, initrd, no agent yet
-#   build/image/host/work   root: the gateway's root file system; boot: its kernel and initrd
+#   build/image/host/bench   tree: the gateway's root file system; boot: its kernel and initrd
 #
 # Takes root, for mmdebstrap, and the package from `make deb`. Both downloads run at once.
 set -euo pipefail
@@ -62,17 +62,17 @@ base_job=$!
 debootstrap host "$host_key" "$host_packages" || { kill "$base_job" 2>/dev/null; exit 1; }
 wait "$base_job"
 
-work=$image/host/work
+work=$image/host/bench
 rm -rf "$work"
 mkdir -p "$work/boot"
-cp -a "$image/base" "$work/root"
-"$here/customize.sh" "$work/root" "$deb" >"$image/root.log" 2>&1 || {
+cp -a "$image/base" "$work/tree"
+"$here/customize.sh" "$work/tree" "$deb" >"$image/root.log" 2>&1 || {
   tail -n 5 "$image/root.log" >&2
   say "the root could not be customized; all that was said is in $image/root.log"
   exit 1
 }
-mv "$work/root/boot/vmlinuz-"* "$work/boot/vmlinuz"
-mv "$work/root/boot/initrd.img-"* "$work/boot/initrd.img"
-rm -f "$work/root/boot"/*
-basename "$work/root/usr/lib/modules/"* >"$work/boot/uname"
+mv "$work/tree/boot/vmlinuz-"* "$work/boot/vmlinuz"
+mv "$work/tree/boot/initrd.img-"* "$work/boot/initrd.img"
+rm -f "$work/tree/boot"/*
+basename "$work/tree/usr/lib/modules/"* >"$work/boot/uname"
 echo "$root_key" >"$image/root.stamp"

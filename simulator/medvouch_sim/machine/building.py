@@ -74,11 +74,11 @@ class Release:
 
 
 class Workshop:
-    """Makes releases and disks in the host's /work."""
+    """Makes releases and disks in the host's /bench."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.tree = host.work / "root"
+        self.tree = host.work / "tree"
         self.boot = host.work / "boot"
         self.loader = self.boot / "systemd-bootx64.efi"
         self._key = self.boot / "secure-boot.key"

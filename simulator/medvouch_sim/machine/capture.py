@@ -140,7 +140,7 @@ async def capture(target: Path) -> list[Verdict]:
 
 def _packages(host: Host) -> dict[str, str]:
     """Versions of what boots, by package."""
-    said = host.run("chroot", host.work / "root", "dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES)
+    said = host.run("chroot", host.work / "tree", "dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES)
     return {**host.versions(), **dict(line.split() for line in said.splitlines())}
 
 

@@ -1,6 +1,6 @@
 """The chroot of Debian 13 with QEMU, firmware and the tools that make images; `tools/image/bootstrap.sh` fills it.
 
-Everything that is built lies in its folder /work, so that each file has two names: one here, one inside.
+Everything that is built lies in its folder /bench, so that each file has two names: one here, one inside.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Host:
     @property
     def work(self) -> Path:
         """Where everything is made."""
-        return self.directory / "work"
+        return self.directory / "bench"
 
     def inside(self, path: Path) -> str:
-        """What a file in /work is called inside."""
+        """What a file in /bench is called inside."""
         return f"/{path.relative_to(self.directory)}"
 
     def command(self, *words: str | Path) -> list[str]:

@@ -94,8 +94,8 @@ key = "/{_ETC}/bootstrap-key.pem"
 
     def _copy_package_configuration(self, etc: Path) -> None:
         """What the package keeps in /etc/medvouch, which the data partition covers."""
-        for source in (self.vm.host.work / "root" / _ETC).rglob("*.toml"):
-            target = etc / source.relative_to(self.vm.host.work / "root" / _ETC)
+        for source in (self.vm.host.work / "tree" / _ETC).rglob("*.toml"):
+            target = etc / source.relative_to(self.vm.host.work / "tree" / _ETC)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
 
@@ -108,7 +108,7 @@ key = "/{_ETC}/bootstrap-key.pem"
 
 
 class Stand:
-    """Gateways in QEMU around one site, in `directory` below the host's /work."""
+    """Gateways in QEMU around one site, in `directory` below the host's /bench."""
 
     def __init__(self, host: Host, directory: Path, references: Sequence[bytes] = ()) -> None:
         self.host = host

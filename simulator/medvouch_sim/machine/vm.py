@@ -36,7 +36,7 @@ _SOCKET_S = 10.0
 
 @dataclass
 class Vm:
-    """A machine in `directory` (below the host's /work), switched off when made.
+    """A machine in `directory` (below the host's /bench), switched off when made.
 
     `empty_first`: a disk that holds nothing stands first in the boot order.
     """

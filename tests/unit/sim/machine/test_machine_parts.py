@@ -78,7 +78,7 @@ def test_a_chroot_takes_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 def test_files_have_another_name_inside(tmp_path: Path) -> None:
     host = Host(tmp_path)
-    assert host.inside(host.work / "boot" / "vmlinuz") == "/work/boot/vmlinuz"
+    assert host.inside(host.work / "boot" / "vmlinuz") == "/bench/boot/vmlinuz"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="changing the root folder takes root")

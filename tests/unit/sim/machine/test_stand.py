@@ -31,7 +31,7 @@ def test_the_broker_is_who_the_gateways_call(stand: Stand) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="files are handed to the agent's user, which takes root")
 def test_the_data_partition_holds_what_the_agent_reads(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = lay_out([bytes(32)])
-    root = stand.host.work / "root/etc"
+    root = stand.host.work / "tree/etc"
     (root / "medvouch/conf.d").mkdir(parents=True)
     (root / "medvouch/conf.d/10-installer.toml").write_text('[logs]\nhelper = "/run/medvouch/installer.sock"\n')
     (root / "passwd").write_text("root:x:0:0::/root:/bin/sh\nmedvouch:x:992:991::/var/lib/medvouch:/bin/false\n")
