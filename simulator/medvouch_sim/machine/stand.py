@@ -101,7 +101,7 @@ key = "/{_ETC}/bootstrap-key.pem"
 
     def _hand_over(self, data: Path) -> None:
         """Everything to the agent's user, as the image numbers it."""
-        lines = (self.vm.host.work / "root/etc/passwd").read_text().splitlines()
+        lines = (self.vm.host.work / "tree/etc/passwd").read_text().splitlines()
         user, group = next((int(f[2]), int(f[3])) for f in (line.split(":") for line in lines) if f[0] == "medvouch")
         for path in [data / "etc", data / "state", *(data / "etc").rglob("*"), *(data / "state").rglob("*")]:
             os.chown(path, user, group)
