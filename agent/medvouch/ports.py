@@ -245,9 +245,7 @@ class Transport(Protocol):
         ...
 
     def messages(self) -> AsyncIterator[Message]:
-        """Messages of the subscriptions, and one Message with topic `$session` for each change of session:
-        payload `connected`, `lost`, or `taken-over` (DISCONNECT 0x8E).
-        """
+        """What is subscribed to; `$session` messages say `connected`, `lost` or `taken-over` (DISCONNECT 0x8E)."""
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Keys of the authored repository, and its files as a device and as python-tuf's own client fetch them."""
+"""The files of an authored repository as a device and as python-tuf's own client fetch them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,10 @@ from pathlib import Path
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater
 
-from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import NetworkFault
 from medvouch.ports import MetadataStore
-from medvouch.release.tuf_signing import RepositoryKeys
-from medvouch_sim import fixtures
 
 BASE = "http://repository.example"
-
-
-def signer(role: str) -> SoftwareSigner:
-    return SoftwareSigner(fixtures.private_key(role))
-
-
-def organisation_keys() -> RepositoryKeys:
-    """The simulated organisation's."""
-    return RepositoryKeys(
-        root=[signer(f"tuf-root-{number}") for number in (1, 2, 3)],
-        targets=[signer("tuf-targets")],
-        releases=[signer(f"tuf-releases-{number}") for number in (1, 2, 3)],
-        director=[signer("director")],
-        snapshot=[signer("tuf-snapshot")],
-        timestamp=[signer("tuf-timestamp")],
-    )
 
 
 class FromFiles:

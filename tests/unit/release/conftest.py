@@ -8,12 +8,12 @@ import pytest
 
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.release.tuf_signing import RepositoryKeys
-from support.authoring import organisation_keys
+from medvouch_sim.publisher import repository_keys
 
 
 @pytest.fixture
 def keys() -> RepositoryKeys:
-    return organisation_keys()
+    return repository_keys()
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from medvouch.release.tuf_signing import RepositoryKeys, SigningKey
 from medvouch.update import refusals
 from medvouch.update.directing import resolve
 from medvouch.update.repository import Repository, Versions
-from support.authoring import BASE, FromFiles, python_tuf_client, signer
+from medvouch_sim.publisher import signer
+from support.authoring import BASE, FromFiles, python_tuf_client
 from support.refusing import assert_refused
 from support.tufs import DAY, NOW, Shelf
 
