@@ -61,6 +61,7 @@ class SqliteStore:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA trusted_schema = OFF")
+        self._db.execute("PRAGMA secure_delete = ON")  # what is deleted may be a sealed key
         self._db.execute("PRAGMA cache_size = -256")  # KiB; a fleet has thousands of these
         damage = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if damage != "ok":

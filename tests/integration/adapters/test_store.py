@@ -211,3 +211,12 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "state.db").mkdir()
     with pytest.raises(StorageFault, match="state-unusable"):
         SqliteStore(tmp_path / "state.db")
+
+
+def test_what_was_deleted_is_not_on_the_disk_any_more(path: Path) -> None:
+    secret = bytes(range(256)) * 64
+    store = SqliteStore(path)
+    store.put({"data-key": secret})
+    store.put({"data-key": None})
+    store.close()
+    assert secret[:512] not in path.read_bytes()
