@@ -12,6 +12,7 @@ from medvouch.attestation.key_roles import check_device_key
 from medvouch.attestation.ledger_heads import LedgerExpectation, consistent_head
 from medvouch.attestation.log_rules import check_log
 from medvouch.attestation.policy import Policy
+from medvouch.attestation.policy_checks import Judged, check_policy
 from medvouch.attestation.quotes import check_nonce, signed_quote, verified_values
 from medvouch.attestation.reference import VerifiedReference, match
 from medvouch.attestation.replay import Logs, Replay, replay
@@ -23,6 +24,7 @@ from medvouch.errors import Refusal
 from medvouch.formats import eventlog, ima, systemd
 from medvouch.formats.eat import Eat, LedgerHead
 from medvouch.formats.enrolment import device_id
+from medvouch.formats.reference import ReferenceValues
 from medvouch.formats.tpm import Attest, CertifyInfo
 from medvouch.formats.tpm_public import Public
 
@@ -69,7 +71,10 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Appraisal:
-    """Evidence that passed every step, and what it says; `ledger_head` is one that was found consistent, or None."""
+    """Evidence that passed every step, and what it says; `ledger_head` is one that was found consistent, or None.
+
+    `release` and `security_epoch` are None where the policy asks for no release, or for some PCRs of one only.
+    """
 
     device: str
     claims: Eat
@@ -77,8 +82,8 @@ class Appraisal:
     clock_safe: bool
     replay: Replay
     boot: Boot
-    release: str
-    security_epoch: int
+    release: str | None
+    security_epoch: int | None
     ledger_head: LedgerHead | None = None
 
 
@@ -103,8 +108,9 @@ def appraise(
         the rules that replaying does not (`log_rules.check_log`).
     14. The ledger continues the one known, and the TPM confirms its last checkpoint.
     15. Only verified events are interpreted: Secure Boot as the policy demands.
-    16. The boot chain is that of a reference.
-    17. That release's security epoch is not closed for the device.
+    16. The boot chain is that of a reference, as far as the policy asks for one.
+    17. That release's security epoch is not closed, for the device or by the policy.
+    18. All else that the policy demands (`policy_checks`).
     """
     record = evidence.quote
     device, attestation_key = _attestation_key(record, expected, anchors, judged_at)  # 1, 2
@@ -133,10 +139,18 @@ def appraise(
     boot = understand(replayed.events, command_lines=texts)  # 15
     if policy.require_secure_boot and boot.secure_boot is not SecureBoot.ON:
         raise Refusal(refusals.SECURE_BOOT_OFF, f"by verified events it is {boot.secure_boot.value}", place="PCR 7")
-    reference = match(replayed.events, anchors.references)  # 16
-    if reference.security_epoch < expected.floor:  # 17
-        detail = f"release {reference.release} is of epoch {reference.security_epoch}, the floor is {expected.floor}"
-        raise Refusal(refusals.RELEASE_BELOW_FLOOR, detail)
+    reference, whole = None, policy.reference_pcrs is None
+    if policy.match_reference:  # 16
+        reference = match(replayed.events, anchors.references, policy.reference_pcrs)
+        _check_floor(reference, max(expected.floor, policy.floor))  # 17
+    judged = Judged(
+        boot=boot,
+        events=replayed.events,
+        challenged=expected.nonce is not None,
+        clock_safe=quote.clock_info.safe,
+        ledger_held=head is not None,
+    )
+    check_policy(policy, judged)  # 18
     return Appraisal(
         device=device,
         claims=claims,
@@ -144,10 +158,16 @@ def appraise(
         clock_safe=quote.clock_info.safe,
         replay=replayed,
         boot=boot,
-        release=reference.release,
-        security_epoch=reference.security_epoch,
+        release=reference.release if reference and whole else None,
+        security_epoch=reference.security_epoch if reference and whole else None,
         ledger_head=head,
     )
+
+
+def _check_floor(reference: ReferenceValues, floor: int) -> None:
+    if reference.security_epoch < floor:
+        detail = f"release {reference.release} is of epoch {reference.security_epoch}, the floor is {floor}"
+        raise Refusal(refusals.RELEASE_BELOW_FLOOR, detail)
 
 
 def _logs(evidence: UnverifiedEvidence) -> Logs:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from medvouch.attestation import refusals
-from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
+from medvouch.attestation.measurements import Measurement, VerifiedEvent, VerifiedEvents
 from medvouch.crypto import cose
 from medvouch.crypto.keys import PublicKey
-from medvouch.errors import Refusal
+from medvouch.errors import Refusal, RefusalKind
 from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
 
 
@@ -38,25 +38,65 @@ def _payload(message: bytes, keys: Sequence[PublicKey], threshold: int) -> bytes
         raise Refusal(refusals.REFERENCE_UNTRUSTED, f"{cause.code}: {cause.detail}") from cause
 
 
-def match(events: VerifiedEvents, references: Sequence[VerifiedReference]) -> ReferenceValues:
-    """The first reference that all events agree with.
+class Difference(Refusal):
+    """An event that a release does not measure, or does not measure there; digests in `bank`, None where there is none.
 
-    Where none does, the difference to the nearest one is raised, the one that agrees in most PCRs: Refusal
-    `event-unexpected` or `event-missing` with PCR, event, expected and found digest; `reference-missing` without any.
+    `wanted` says what the release measures there instead; `index` and `log` are of the event that was found.
     """
-    nearest: tuple[int, Refusal] | None = None
+
+    def __init__(
+        self,
+        kind: RefusalKind,
+        detail: str,
+        pcr: int,
+        *,
+        found: Measurement | None = None,
+        wanted: ReferenceEvent | None = None,
+        bank: str = "",
+    ) -> None:
+        place = f"PCR {pcr}" + (f", {found.log} event {found.index}" if found else "")
+        super().__init__(kind, detail, place=place)
+        self.pcr = pcr
+        self.bank = bank
+        self.found = found
+        self.wanted = wanted
+
+
+def match(
+    events: VerifiedEvents, references: Sequence[VerifiedReference], pcrs: Collection[int] | None = None
+) -> ReferenceValues:
+    """The first reference that all events agree with; only those of `pcrs` where these are given.
+
+    Where none does, the difference to the nearest one is raised, the one that agrees in most PCRs: Difference
+    `event-unexpected` or `event-missing` with PCR, event, expected and found digest; Refusal `reference-missing`
+    without any.
+    """
+    values, differences = nearest(events, references, pcrs)
+    if differences:
+        raise differences[0]
+    return values
+
+
+def nearest(
+    events: VerifiedEvents, references: Sequence[VerifiedReference], pcrs: Collection[int] | None = None
+) -> tuple[ReferenceValues, Sequence[Difference]]:
+    """The reference that differs in the fewest PCRs, the first of several, and the first difference of each PCR.
+
+    Raises Refusal `reference-missing`.
+    """
+    best: tuple[ReferenceValues, Sequence[Difference]] | None = None
     for reference in references:
-        differences = list(_differences(events, reference.values))
-        if not differences:
-            return reference.values
-        if nearest is None or len(differences) < nearest[0]:
-            nearest = (len(differences), differences[0])
-    if nearest is None:
+        found = [each for each in _differences(events, reference.values) if pcrs is None or each.pcr in pcrs]
+        if best is None or len(found) < len(best[1]):
+            best = reference.values, found
+        if not found:
+            break
+    if best is None:
         raise Refusal(refusals.REFERENCE_MISSING, "there are no reference values to hold the boot against")
-    raise nearest[1]
+    return best
 
 
-def _differences(events: VerifiedEvents, values: ReferenceValues) -> Iterable[Refusal]:
+def _differences(events: VerifiedEvents, values: ReferenceValues) -> Iterable[Difference]:
     """The first difference of each PCR."""
     expected = {row.pcr: row for row in values.pcrs}
     for pcr in sorted(expected.keys() | {event.pcr for event in events}):
@@ -66,7 +106,7 @@ def _differences(events: VerifiedEvents, values: ReferenceValues) -> Iterable[Re
             yield difference
 
 
-def _difference(row: PcrReference, found: Sequence[VerifiedEvent], release: str) -> Refusal | None:
+def _difference(row: PcrReference, found: Sequence[VerifiedEvent], release: str) -> Difference | None:
     if row.mode is Mode.ALLOWED:
         return next((_unexpected(event, None, release) for event in _not_allowed(row, found)), None)
     for event, wanted in zip(found, row.events, strict=False):
@@ -77,7 +117,7 @@ def _difference(row: PcrReference, found: Sequence[VerifiedEvent], release: str)
     if len(found) < len(row.events) and row.mode is Mode.EXACT:
         wanted = row.events[len(found)]
         detail = f"release {release} also measures {wanted.description}"
-        return Refusal(refusals.EVENT_MISSING, detail, place=f"PCR {row.pcr}")
+        return Difference(refusals.EVENT_MISSING, detail, row.pcr, wanted=wanted)
     return None
 
 
@@ -104,7 +144,7 @@ def _not_allowed(row: PcrReference, found: Iterable[VerifiedEvent]) -> Iterator[
             yield event
 
 
-def _unexpected(event: VerifiedEvent, wanted: ReferenceEvent | None, release: str) -> Refusal:
+def _unexpected(event: VerifiedEvent, wanted: ReferenceEvent | None, release: str) -> Difference:
     """`wanted` is what the release measures there, if it is one certain event; a bank that differs is named."""
     expected = {} if wanted is None else wanted.digests
     differing = [bank for bank, digest in event.digests.items() if expected.get(bank.label, digest) != digest]
@@ -114,4 +154,4 @@ def _unexpected(event: VerifiedEvent, wanted: ReferenceEvent | None, release: st
     else:
         expects = f"{wanted.description} ({expected[bank.label].hex() if differing else 'in other banks'})"
     detail = f"{event.describe()} has {bank.label} {event.digests[bank].hex()}, release {release} expects {expects}"
-    return Refusal(refusals.EVENT_UNEXPECTED, detail, place=f"PCR {event.pcr}, {event.log} event {event.index}")
+    return Difference(refusals.EVENT_UNEXPECTED, detail, event.pcr, found=event, wanted=wanted, bank=bank.label)

@@ -358,6 +358,59 @@ EVENT_MISSING = RefusalKind(
     "look at the boot path of the device: a step was skipped or replaced",
 )
 
+# --- policy ----------------------------------------------------------------------------------------------------------
+
+NONCE_NOT_DEMANDED = RefusalKind(
+    "nonce-not-demanded",
+    "The policy wants an answer to a challenge, and this evidence was judged without one: it may be of any age.",
+    "challenge the device and judge its answer together with the nonce",
+)
+CLOCK_NOT_SAFE = RefusalKind(
+    "clock-not-safe",
+    "The TPM's clock may have gone back: the device lost its power without a shutdown.",
+    "shut the device down in order and start it again; find out why it lost its power",
+)
+LEDGER_NOT_JUDGED = RefusalKind(
+    "ledger-not-judged",
+    "The policy wants the device's ledger held against the one known, and this appraiser knows none.",
+    "judge at the collector that enrolled the device",
+)
+AUTHORITY_NOT_ALLOWED = RefusalKind(
+    "authority-not-allowed",
+    "What the device booted was verified with a certificate that the policy does not allow.",
+    "find out who signed what it booted; add the certificate to the policy only if its holder may",
+)
+DB_NOT_ALLOWED = RefusalKind(
+    "db-not-allowed",
+    "Secure Boot on this device accepts programs of somebody whom the policy does not allow.",
+    "remove the entry from the firmware's db, or add it to the policy",
+)
+DBX_INCOMPLETE = RefusalKind(
+    "dbx-incomplete",
+    "Secure Boot on this device still accepts programs that are known to be vulnerable.",
+    "update the firmware's dbx",
+)
+IMA_MISSING = RefusalKind(
+    "ima-missing",
+    "The kernel's list of measured files did not come along, or is empty.",
+    "boot with an IMA policy, such as ima_policy=tcb, and let the agent read the list",
+)
+IMA_VIOLATION = RefusalKind(
+    "ima-violation",
+    "The kernel saw a file written while it was measured, so nobody knows what was read.",
+    "find out what writes to this file while others run or read it",
+)
+IMA_FILE_NOT_ALLOWED = RefusalKind(
+    "ima-file-not-allowed",
+    "The device ran or read a file that is not on the policy's list.",
+    "find out where the file comes from; add its digest to the policy if it belongs there",
+)
+IMA_FILE_NOT_SIGNED = RefusalKind(
+    "ima-file-not-signed",
+    "The device ran or read a file that none of the allowed keys signed.",
+    "sign the file (`evmctl ima_sign`), or find out where it comes from",
+)
+
 # --- results ---------------------------------------------------------------------------------------------------------
 
 RESULT_SIGNATURE_INVALID = RefusalKind(

@@ -23,6 +23,7 @@ AFFIRMING_VECTOR = TrustVector(instance_identity=2, configuration=2, executables
 
 _EXECUTABLES_UNRECOGNISED = TrustVector(instance_identity=2, executables=33, hardware=2)
 _EXECUTABLES_CONTRAINDICATED = TrustVector(instance_identity=2, executables=96, hardware=2)
+_NOTHING_SAID = TrustVector(instance_identity=2, hardware=2)
 _CONFIGURATION_UNSUPPORTED = TrustVector(instance_identity=2, configuration=96, hardware=2)
 _CRYPTOGRAPHY_FAILED = TrustVector(instance_identity=99)
 _INSTANCE_UNKNOWN = TrustVector(instance_identity=97)
@@ -37,6 +38,16 @@ _VECTORS = {
     refusals.LEDGER_ROLLED_BACK.code: _INSTANCE_UNKNOWN,
     refusals.LEDGER_FORKED.code: _INSTANCE_UNKNOWN,
     refusals.SECURE_BOOT_OFF.code: _CONFIGURATION_UNSUPPORTED,
+    refusals.AUTHORITY_NOT_ALLOWED.code: _CONFIGURATION_UNSUPPORTED,
+    refusals.DB_NOT_ALLOWED.code: _CONFIGURATION_UNSUPPORTED,
+    refusals.DBX_INCOMPLETE.code: _CONFIGURATION_UNSUPPORTED,
+    refusals.IMA_MISSING.code: _CONFIGURATION_UNSUPPORTED,
+    refusals.IMA_VIOLATION.code: _EXECUTABLES_UNRECOGNISED,
+    refusals.IMA_FILE_NOT_ALLOWED.code: _EXECUTABLES_UNRECOGNISED,
+    refusals.IMA_FILE_NOT_SIGNED.code: _EXECUTABLES_UNRECOGNISED,
+    refusals.CLOCK_NOT_SAFE.code: _NOTHING_SAID,
+    refusals.NONCE_NOT_DEMANDED.code: _VERIFIER_LACKS,
+    refusals.LEDGER_NOT_JUDGED.code: _VERIFIER_LACKS,
     refusals.PCR_MISMATCH.code: _EXECUTABLES_UNRECOGNISED,
     refusals.PCR_UNEXPLAINED.code: _EXECUTABLES_UNRECOGNISED,
     refusals.BOOT_AGGREGATE_MISMATCH.code: _EXECUTABLES_UNRECOGNISED,

@@ -32,6 +32,8 @@ class FloorDesk:
         appraisal, record = outcome.appraisal, self._registry.find(outcome.device)
         if appraisal is None or record is None or appraisal.claims.update_state not in SETTLED:
             return False
+        if appraisal.security_epoch is None:
+            return False
         self._registry.raise_floor(record.ek_hash, appraisal.security_epoch)
         return appraisal.security_epoch > record.raised_epoch
 

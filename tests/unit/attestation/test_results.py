@@ -39,7 +39,7 @@ FOREIGN_EXECUTABLES = TrustVector(instance_identity=2, executables=33, hardware=
 CLOSED_EXECUTABLES = TrustVector(instance_identity=2, executables=96, hardware=2)
 UNSAFE_CONFIGURATION = TrustVector(instance_identity=2, configuration=96, hardware=2)
 BROKEN_CRYPTOGRAPHY = TrustVector(instance_identity=99)
-NOTHING_SAID = TrustVector(executables=-1)
+VERIFIER_LACKS = TrustVector(executables=-1)
 VECTORS = {
     "identity-mismatch": UNKNOWN_INSTANCE,
     "signer-not-enrolled": UNKNOWN_INSTANCE,
@@ -54,7 +54,17 @@ VECTORS = {
     "event-unexpected": FOREIGN_EXECUTABLES,
     "event-missing": FOREIGN_EXECUTABLES,
     "release-below-floor": CLOSED_EXECUTABLES,
-    "reference-missing": NOTHING_SAID,
+    "reference-missing": VERIFIER_LACKS,
+    "authority-not-allowed": UNSAFE_CONFIGURATION,
+    "db-not-allowed": UNSAFE_CONFIGURATION,
+    "dbx-incomplete": UNSAFE_CONFIGURATION,
+    "ima-missing": UNSAFE_CONFIGURATION,
+    "ima-violation": FOREIGN_EXECUTABLES,
+    "ima-file-not-allowed": FOREIGN_EXECUTABLES,
+    "ima-file-not-signed": FOREIGN_EXECUTABLES,
+    "clock-not-safe": TrustVector(instance_identity=2, hardware=2),
+    "nonce-not-demanded": VERIFIER_LACKS,
+    "ledger-not-judged": VERIFIER_LACKS,
 }
 """AR4SI: 97 not recognised, 33 executables not recognised, 96 those or configuration unsafe, 99 cryptography failed."""
 
@@ -82,8 +92,8 @@ def test_what_passed_every_step_is_affirmed() -> None:
 @pytest.mark.parametrize("kind", refusals.TABLE.values(), ids=refusals.TABLE)
 def test_what_a_refusal_says_of_the_device(kind: RefusalKind) -> None:
     ear = contraindicate(OCCASION, Refusal(kind, "this was found", place="PCR 4"))
-    assert ear.status is (Tier.NONE if kind is refusals.REFERENCE_MISSING else Tier.CONTRAINDICATED)
     assert ear.vector == VECTORS.get(kind.code, BROKEN_CRYPTOGRAPHY)
+    assert ear.status is (Tier.NONE if ear.vector == VERIFIER_LACKS else Tier.CONTRAINDICATED)
     assert ear.reasons == (Reason(kind.code, "PCR 4", "this was found"),)
     assert (ear.device, ear.nonce, ear.evidence_digest, ear.boot_count) == (DEVICE, NONCE, DIGEST, None)
     assert Ear.parse(ear.encode()) == ear
