@@ -11,12 +11,14 @@ import pytest
 from medvouch.errors import InputError
 from medvouch.formats import cbor
 from medvouch.formats.cmw import Collection, Indicator, Record
+from medvouch.formats.corim import Comid, Corim, Version
 from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Ear, Tier, TrustVector
 from medvouch.formats.eat import Eat
 from support.diagnostic import read_diagnostic
 
 CMW = Path("rats/ietf-rats-msg-wrap/cddl")
+CORIM = Path("rats/ietf-rats-corim/cddl/examples")
 EAR = Path("rats/ietf-rats-ear/cddl/examples")
 EAT = Path("rats/ietf-rats-eat/cddl")
 
@@ -138,3 +140,29 @@ def test_ear_json_has_the_draft_s_names(vectors: Path) -> None:
     del example["ear_raw_evidence"], twin["eat_nonce"], appraisal["medvouch_evidence_digest"]
     assert twin == example
     assert dataclasses.replace(ear, status=Tier.NONE).to_json()["submods"]["PSA"]["ear_status"] == "none"
+
+
+@pytest.mark.parametrize("name", ["corim-1"])
+def test_corim(vectors: Path, name: str) -> None:
+    data = cbor.encode(read_diagnostic(vectors / CORIM / f"{name}.diag"))
+    parsed = Corim.parse(data)
+    assert parsed.encode() == data
+    ((triple,),) = (tag.triples for tag in parsed.tags)
+    assert (triple.kind.vendor, triple.kind.model, triple.kind.layer) == ("ACME Inc.", "ACME RoadRunner", 1)
+    (measurement,) = triple.measurements
+    assert measurement.values.version == Version("1.0.0", 16384)
+    assert set(measurement.values.digests or {}) == {"sha256"}
+
+
+@pytest.mark.parametrize("name", ["comid-1"])
+def test_comid(vectors: Path, name: str) -> None:
+    data = cbor.encode(read_diagnostic(vectors / CORIM / f"{name}.diag"))
+    assert Comid.parse(data).encode() == data
+
+
+@pytest.mark.parametrize(
+    "name", ["comid-2", "comid-2b", "comid-cend", "comid-flags", "comid-raw-value", "comid-integrity-registers"]
+)
+def test_a_comid_with_what_we_do_not_read_is_refused(vectors: Path, name: str) -> None:
+    with pytest.raises(InputError, match="corim-malformed"):
+        Comid.parse(cbor.encode(read_diagnostic(vectors / CORIM / f"{name}.diag")))

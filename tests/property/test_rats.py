@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from medvouch.crypto import escrow
 from medvouch.errors import InputError, Refusal
 from medvouch.formats.cmw import Collection, Record
+from medvouch.formats.corim import Corim
+from medvouch.formats.corim_reference import from_corim, to_corim
 from medvouch.formats.ear import Ear, Reason, Tier, TrustVector
 from medvouch.formats.eat import Eat, LedgerHead
+from medvouch.formats.reference import Mode, PcrReference, ReferenceEvent, ReferenceValues
 from medvouch.formats.trust import Role, TrustDocument
 
 OWNER = ec.derive_private_key(9, ec.SECP256R1())
@@ -117,6 +120,34 @@ def test_mutations_raise_input_errors_only(form: Any, values: st.SearchStrategy[
             assert form.parse(mutated).encode() == mutated
 
     check()
+
+
+events = st.builds(
+    ReferenceEvent, texts, st.dictionaries(st.sampled_from(["sha256", "sha384"]), st.binary(max_size=48), min_size=1)
+)
+references = st.builds(
+    ReferenceValues,
+    model=texts,
+    release=texts,
+    security_epoch=counts,
+    command_lines=st.lists(texts, max_size=3).map(tuple),
+    pcrs=st.lists(
+        st.builds(PcrReference, st.integers(0, 23), st.sampled_from(Mode), st.lists(events, max_size=4).map(tuple)),
+        max_size=4,
+        unique_by=lambda row: row.pcr,
+    ).map(lambda rows: tuple(sorted(rows, key=lambda row: row.pcr))),
+)
+
+
+@given(references, st.data())
+def test_reference_values_as_corim(values: ReferenceValues, data: st.DataObject) -> None:
+    """The maps of a CoRIM may stand in any order, so that mutated bytes may mean the same as others."""
+    encoded = to_corim(values).encode()
+    assert from_corim(Corim.parse(encoded)) == values
+    with contextlib.suppress(InputError):
+        mutated = Corim.parse(mutate(encoded, data))
+        assert Corim.parse(mutated.encode()) == mutated
+        from_corim(mutated)
 
 
 def mutate(data: bytes, draw: st.DataObject) -> bytes:

@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from medvouch.attestation import refusals
 from medvouch.attestation.measurements import Measurement, VerifiedEvent, VerifiedEvents
 from medvouch.crypto import cose
-from medvouch.crypto.keys import PublicKey
+from medvouch.crypto.keys import PublicKey, Signer, spki
 from medvouch.errors import Refusal, RefusalKind
+from medvouch.formats.corim import CONTENT_TYPE as CORIM_CONTENT_TYPE
+from medvouch.formats.corim import Corim
+from medvouch.formats.corim_reference import from_corim, to_corim
+from medvouch.formats.cose import TAG_SIGN1, Header
 from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
+
+_SIGN1_HEAD = bytes([0xC0 | TAG_SIGN1])
+_CWT_CLAIMS, _ISSUER = 15, 1
+"""Header parameter of RFC 9597, and the claim iss in it; the draft wants one of two names of the signer."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +31,20 @@ class VerifiedReference:
 def verify_references(
     messages: Iterable[bytes], keys: Sequence[PublicKey], threshold: int = 1
 ) -> tuple[VerifiedReference, ...]:
-    """Check signed reference values (COSE_Sign): `threshold` different keys of the role `release` signed each.
+    """Check signed reference values: `threshold` different keys of the role `release` signed each.
 
-    Raises InputError, Refusal `reference-untrusted`.
+    They come as a COSE_Sign by all of them, or as a signed CoRIM (COSE_Sign1): one CoRIM signed by several is several
+    messages of the same payload. Raises InputError, Refusal `reference-untrusted`.
     """
-    payloads = [_payload(message, keys, threshold) for message in messages]
-    return tuple(VerifiedReference(ReferenceValues.parse(payload)) for payload in payloads)
+    payloads, corims = [], []
+    for message in messages:
+        if message[:1] == _SIGN1_HEAD:
+            corims.append(message)
+        else:
+            payloads.append(_payload(message, keys, threshold))
+    values = [ReferenceValues.parse(payload) for payload in payloads]
+    values += [from_corim(Corim.parse(payload)) for payload in _corim_payloads(corims, keys, threshold)]
+    return tuple(VerifiedReference(each) for each in values)
 
 
 def _payload(message: bytes, keys: Sequence[PublicKey], threshold: int) -> bytes:
@@ -36,6 +52,41 @@ def _payload(message: bytes, keys: Sequence[PublicKey], threshold: int) -> bytes
         return cose.verify(message, keys, threshold=threshold, content_type=CONTENT_TYPE).payload
     except Refusal as cause:
         raise Refusal(refusals.REFERENCE_UNTRUSTED, f"{cause.code}: {cause.detail}") from cause
+
+
+def _corim_payloads(messages: Sequence[bytes], keys: Sequence[PublicKey], threshold: int) -> Iterable[bytes]:
+    """Each payload once; all that somebody else signed is refused."""
+    signers: dict[bytes, set[bytes]] = {}
+    for message in messages:
+        signer, payload = _corim_signer(message, keys)
+        signers.setdefault(payload, set()).add(signer)
+    for signed in signers.values():
+        if len(signed) < threshold:
+            detail = f"{len(signed)} of {len(keys)} keys signed the CoRIM, {threshold} must"
+            raise Refusal(refusals.REFERENCE_UNTRUSTED, detail)
+    return signers
+
+
+def _corim_signer(message: bytes, keys: Sequence[PublicKey]) -> tuple[bytes, bytes]:
+    """(SPKI of the key that signed, payload). Who signed says the key; the names in the header are for people."""
+    reason = "no key is trusted with this"
+    for key in keys:
+        try:
+            verified = cose.verify1(message, key, content_type=CORIM_CONTENT_TYPE)
+        except Refusal as cause:
+            reason = f"{cause.code}: {cause.detail}"
+        else:
+            return spki(key), verified.payload
+    raise Refusal(refusals.REFERENCE_UNTRUSTED, reason)
+
+
+def sign_corim(values: ReferenceValues, signer: Signer, issuer: str) -> bytes:
+    """A signed CoRIM of these values; `issuer` names who signs (CWT claims in the header, RFC 9597).
+
+    Raises InputError `corim-malformed` where an event has digests of SHA-1 or SM3 only.
+    """
+    header: Header = {_CWT_CLAIMS: {_ISSUER: issuer}}
+    return cose.sign1(to_corim(values).encode(), signer, content_type=CORIM_CONTENT_TYPE, protected=header)
 
 
 class Difference(Refusal):

@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from medvouch.attestation import refusals
-from medvouch.attestation.reference import match, verify_references
+from medvouch.attestation.reference import match, sign_corim, verify_references
 from medvouch.attestation.replay import VerifiedEvent, VerifiedEvents, replay
 from medvouch.crypto import cose
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import InputError, Refusal
 from medvouch.formats import ima
+from medvouch.formats.corim_reference import to_corim
+from medvouch.formats.cose import Sign1
 from medvouch.formats.eventlog import EventType
 from medvouch.formats.reference import CONTENT_TYPE, MAX_EVENTS, Mode, PcrReference, ReferenceEvent, ReferenceValues
 from support.authorities import key
@@ -196,3 +198,41 @@ def test_as_many_release_keys_as_the_role_asks_for() -> None:
     one = signers[0]
     for message in (signed(one), signed(one, one), signed(one, SoftwareSigner(key("stranger")))):
         assert_refused(refusals.REFERENCE_UNTRUSTED, verify_references, [message], keys, 2)
+
+
+def corim_by(values: ReferenceValues, *signers: SoftwareSigner) -> list[bytes]:
+    return [sign_corim(values, signer, "Maker") for signer in signers]
+
+
+def test_a_corim_is_signed_by_a_release_key() -> None:
+    values, signer = reference(full_boot()), SoftwareSigner(RELEASE)
+    keys = [key("stranger").public_key(), RELEASE.public_key()]
+    native = cose.sign(values.encode(), [signer], content_type=CONTENT_TYPE)
+    good, forged = corim_by(values, signer, SoftwareSigner(key("forger")))
+    assert [each.values for each in verify_references([good, native], keys)] == [values, values]
+    assert match(events(full_boot()), verify_references([good], keys)) == values
+    other = cose.sign1(to_corim(values).encode(), signer, content_type="application/cbor")
+    for messages in ([forged], [good, forged], [other]):
+        assert_refused(refusals.REFERENCE_UNTRUSTED, verify_references, messages, keys)
+    assert_refused(refusals.REFERENCE_UNTRUSTED, verify_references, [good], [])
+
+
+def test_a_corim_that_several_must_sign_comes_several_times() -> None:
+    values = reference(full_boot())
+    signers = [SoftwareSigner(key(f"release {number}")) for number in range(3)]
+    keys = [signer.public_key for signer in signers]
+    assert [each.values for each in verify_references(corim_by(values, *signers[:2]), keys, 2)] == [values]
+    other = replace(values, release="1.1.0")
+    for messages in (
+        corim_by(values, signers[0]),
+        corim_by(values, signers[0], signers[0]),
+        corim_by(values, signers[0]) + corim_by(other, signers[1]),
+        corim_by(values, *signers[:2]) + corim_by(other, signers[1]),
+    ):
+        assert_refused(refusals.REFERENCE_UNTRUSTED, verify_references, messages, keys, 2)
+
+
+def test_a_corim_names_its_signer_and_its_type() -> None:
+    """draft-ietf-rats-corim: protected headers of a signed CoRIM; iss in CWT claims (RFC 9597)."""
+    (message,) = corim_by(reference(full_boot()), SoftwareSigner(RELEASE))
+    assert Sign1.parse(message).protected == {1: -7, 3: "application/rim+cbor", 15: {1: "Maker"}}
