@@ -9,14 +9,14 @@ measures is the same for both, and so is all that a release measures.
 from __future__ import annotations
 
 import shutil
-import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
 from medvouch.adapters.files import read_bounded, write_durably
 from medvouch.adapters.slots import FileSlots
+from medvouch.attestation import prediction
 from medvouch.attestation.replay import Logs, Measurement, boot_aggregate, reset_value
 from medvouch.formats import eventlog, ima, systemd, uefi
 from medvouch.formats.algorithms import HashAlg
@@ -24,29 +24,15 @@ from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
 from medvouch.formats.hashing import digest
 from medvouch.formats.systemd import Record
 from medvouch.ports import Tpm
-from medvouch_sim import uki
 from medvouch_sim.fixtures import FIXTURES, device_path
 from medvouch_sim.images import MAX_IMAGE_BYTES, Image, build_image, read_image
 from medvouch_sim.swtpm import BANKS
 
-UKI_SECTIONS = (".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey")
-"""What systemd-stub measures, in its order (UAPI group, Unified Kernel Image: canonical order)."""
 PHASES = ("enter-initrd", "leave-initrd", "sysinit", "ready")
 FIRST_BOOT_ID = "0" * 32
 SLOT_BYTES = 4 << 20
 """The capacity of a slot."""
 
-_SECURE_BOOT_POLICY = {
-    "SecureBoot": uefi.GLOBAL_VARIABLE,
-    "PK": uefi.GLOBAL_VARIABLE,
-    "KEK": uefi.GLOBAL_VARIABLE,
-    "db": uefi.IMAGE_SECURITY_DATABASE,
-    "dbx": uefi.IMAGE_SECURITY_DATABASE,
-}
-_NORMAL_SEPARATOR = bytes(4)
-_LOAD_OPTIONS_TAG, _INITRD_TAG = 0x8F3B22ED, 0x8F3B22EC
-"""Tagged events of Linux, drivers/firmware/efi/libstub."""
-_IMAGE_ADDRESS, _VOLUMES_ADDRESS = 0x3D000000, 0x00820000
 _AGGREGATE_BANK = HashAlg.SHA256
 _IMA_PCR = 10
 _PHASE_INTERVAL_US = 1_000_000
@@ -162,7 +148,7 @@ def measure(machine: Machine, *, banks: tuple[HashAlg, ...] = BANKS, boot_id: st
     log = _FirmwareLog(banks)
     _platform(log, machine)
     _boot_option(log, machine, image.uki)
-    _unified_kernel(log, dict(uki.sections(image.uki)))
+    _unified_kernel(log, image.uki)
     written = eventlog.parse(EventLog(SpecId(banks), tuple(log.events)).encode())
     records = tuple(_phases(banks, boot_id))
     return Measurements(Logs(written, records, tuple(_files(image, written))), banks)
@@ -194,47 +180,34 @@ class _FirmwareLog:
     banks: tuple[HashAlg, ...]
     events: list[Event] = field(default_factory=list)
 
-    def hashed(self, pcr: int, event_type: EventType, data: bytes, measured: bytes | None = None) -> None:
-        """An event whose digest is the hash of `measured`, or of its data."""
-        self.digested(pcr, event_type, data, _digests(self.banks, data if measured is None else measured))
+    def hashed(self, pcr: int, event_type: EventType, data: bytes) -> None:
+        """An event whose digest is the hash of its data."""
+        self.add(prediction.hashed(self.banks, pcr, event_type, data))
 
-    def digested(self, pcr: int, event_type: EventType, data: bytes, digests: Mapping[HashAlg, bytes]) -> None:
-        """An event with these digests."""
-        self.events.append(Event(len(self.events) + 1, pcr, event_type, digests, data, 0))
+    def add(self, *events: Event) -> None:
+        """These, numbered."""
+        for event in events:
+            self.events.append(replace(event, index=len(self.events) + 1))
 
 
 def _platform(log: _FirmwareLog, machine: Machine) -> None:
     """PCRs 0, 1 and 7 up to where the firmware hands over to boot options."""
-    version = (machine.firmware / "firmware-version.txt").read_text() + "\0"
-    log.hashed(0, EventType.EV_S_CRTM_VERSION, version.encode("utf-16-le"))
-    address = _VOLUMES_ADDRESS
-    for path in sorted(machine.firmware.glob("*.bin")):
-        volume = path.read_bytes()
-        text = path.stem.encode()
-        where = bytes([len(text)]) + text + struct.pack("<2Q", address, len(volume))
-        log.hashed(0, EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB2, where, volume)
-        address += len(volume)
-    for name, guid in _SECURE_BOOT_POLICY.items():
-        variable = uefi.Variable(guid, name, machine.variable(name))
-        log.hashed(7, EventType.EV_EFI_VARIABLE_DRIVER_CONFIG, variable.encode())
-    log.hashed(7, EventType.EV_SEPARATOR, _NORMAL_SEPARATOR)
-    for name in ("BootOrder", *sorted(path.stem for path in machine.nvram.glob("Boot[0-9A-F]*.var"))):
-        value = machine.variable(name)  # PFP 1.06, table 27: EV_EFI_VARIABLE_BOOT is the hash of the value alone
-        log.hashed(1, EventType.EV_EFI_VARIABLE_BOOT, uefi.Variable(uefi.GLOBAL_VARIABLE, name, value).encode(), value)
+    version = (machine.firmware / "firmware-version.txt").read_text()
+    volumes = {path.stem: path.read_bytes() for path in machine.firmware.glob("*.bin")}
+    variables = {path.stem: path.read_bytes() for path in machine.nvram.glob("*.var")}
+    log.add(*prediction.firmware(version, volumes, variables, log.banks))
 
 
 def _boot_option(log: _FirmwareLog, machine: Machine, image: bytes) -> None:
     """PCR 4, the separators of PCRs 0-6, and with Secure Boot on the authority of the image in PCR 7."""
     log.hashed(4, EventType.EV_EFI_ACTION, b"Calling EFI Application from Boot Option")
     for pcr in range(7):
-        log.hashed(pcr, EventType.EV_SEPARATOR, _NORMAL_SEPARATOR)
+        log.hashed(pcr, EventType.EV_SEPARATOR, prediction.NORMAL_SEPARATOR)
     if machine.variable("SecureBoot") == b"\1":
         for owner, certificate in _first_signature(machine.variable("db")):
             authority = uefi.Variable(uefi.IMAGE_SECURITY_DATABASE, "db", owner.bytes_le + certificate)
             log.hashed(7, EventType.EV_EFI_VARIABLE_AUTHORITY, authority.encode())
-    loaded = uefi.ImageLoad(_IMAGE_ADDRESS, len(image), 0, device_path()).encode()
-    hashes = {bank: uki.authenticode(image, bank) for bank in log.banks}
-    log.digested(4, EventType.EV_EFI_BOOT_SERVICES_APPLICATION, loaded, hashes)
+    log.add(prediction.application(image, device_path(), log.banks))
 
 
 def _first_signature(database: bytes) -> tuple[tuple[UUID, bytes], ...]:
@@ -242,18 +215,9 @@ def _first_signature(database: bytes) -> tuple[tuple[UUID, bytes], ...]:
     return tuple(entry for each in uefi.parse_signature_lists(database) for entry in each.signatures)[:1]
 
 
-def _unified_kernel(log: _FirmwareLog, sections: Mapping[str, bytes]) -> None:
-    """systemd-stub: PCR 11; Linux' EFI stub: PCR 9; leaving the firmware: PCR 5."""
-    for name in UKI_SECTIONS:
-        if name in sections:
-            wide = (name + "\0").encode("utf-16-le")
-            log.hashed(11, EventType.EV_IPL, wide, name.encode() + b"\0")
-            log.hashed(11, EventType.EV_IPL, wide, sections[name])
-    command_line = sections.get(".cmdline", b"").decode("utf-8", "replace") + "\0"
-    options = uefi.TaggedEvent(_LOAD_OPTIONS_TAG, b"LOADED_IMAGE::LoadOptions\0").encode()
-    log.hashed(9, EventType.EV_EVENT_TAG, options, command_line.encode("utf-16-le"))
-    initrd = sections.get(".initrd", b"")
-    log.hashed(9, EventType.EV_EVENT_TAG, uefi.TaggedEvent(_INITRD_TAG, b"Linux initrd\0").encode(), initrd)
+def _unified_kernel(log: _FirmwareLog, image: bytes) -> None:
+    """The kernel image runs; leaving the firmware: PCR 5."""
+    log.add(*prediction.unified_kernel(image, log.banks))
     for action in (b"Exit Boot Services Invocation", b"Exit Boot Services Returned with Success"):
         log.hashed(5, EventType.EV_EFI_ACTION, action)
 

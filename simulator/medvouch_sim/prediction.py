@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
-from medvouch.attestation.replay import Measurement
+from medvouch.attestation.prediction import as_reference
 from medvouch.crypto.cose import sign
 from medvouch.crypto.keys import Signer
-from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
+from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceValues
 from medvouch_sim import uki
 from medvouch_sim.firmware import Machine, Measurements, measure
 from medvouch_sim.fixtures import SECURITY_EPOCHS
@@ -40,14 +39,9 @@ def _reference(model: str, release: str, command_lines: tuple[str, ...], measure
         security_epoch=SECURITY_EPOCHS[release],
         command_lines=command_lines,
         pcrs=tuple(
-            PcrReference(pcr, _MODES.get(pcr, Mode.EXACT), _events(step for step in steps if step.pcr == pcr))
+            PcrReference(
+                pcr, _MODES.get(pcr, Mode.EXACT), tuple(as_reference(step) for step in steps if step.pcr == pcr)
+            )
             for pcr in pcrs
         ),
-    )
-
-
-def _events(steps: Iterable[Measurement]) -> tuple[ReferenceEvent, ...]:
-    return tuple(
-        ReferenceEvent(step.describe()[:256], {bank.label: value for bank, value in step.digests.items()})
-        for step in steps
     )

@@ -1,4 +1,4 @@
-"""`medvouch release`: the command lines of release engineering. What they do is in `publishing`, which needs tuf."""
+"""`medvouch release`: the command lines of release engineering. What they do is elsewhere; `publishing` needs tuf."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ KEYS_HELP = "directory of PEM keys: tuf-root-N, tuf-targets, tuf-releases-N, dir
 
 
 def add_parsers(subparsers: Subparsers) -> None:
-    """The commands that keep the update repository."""
+    """The commands that keep the update repository, and what tells beforehand what an update changes."""
     _add_init(subparsers)
     _add_trust(subparsers)
     _add_publish(subparsers)
     _add_direct(subparsers)
+    _add_predict(subparsers)
 
 
 def _add_init(subparsers: Subparsers) -> None:
@@ -63,6 +64,20 @@ def _add_direct(subparsers: Subparsers) -> None:
     _add_places(parser)
 
 
+def _add_predict(subparsers: Subparsers) -> None:
+    examples = (
+        "medvouch release predict gateway-1.0.0.efi gateway-1.1.0.efi",
+        "medvouch release predict gateway-1.0.0.suit gateway-1.1.0.suit --json",
+    )
+    parser = command(subparsers, "predict", _predict, "tell which PCRs an update changes, and why", *examples)
+    kinds = (
+        "kernel image, slot image, signed reference values (also as CoRIM, or in a release's envelope), firmware event "
+        "log, or directory of a virtual firmware"
+    )
+    parser.add_argument("old", type=Path, metavar="OLD", help=f"what runs now: a {kinds}")
+    parser.add_argument("new", type=Path, metavar="NEW", help="what will, of the same kind")
+
+
 def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", required=True, type=Path, metavar="DIR", help="directory that is served")
     parser.add_argument("--keys", required=True, type=_folder, metavar="DIR", help=KEYS_HELP)
@@ -75,6 +90,12 @@ def _run(name: str) -> Run:
         return publishing.COMMANDS[name](options)
 
     return run
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from medvouch.cli.predicting import predict  # noqa: PLC0415 - much code that the running agent does without
+
+    return predict(options)
 
 
 def _folder(text: str) -> Path:

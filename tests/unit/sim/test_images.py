@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medvouch.errors import InputError
-from medvouch_sim import images, uki
+from medvouch.formats import slot_image
+from medvouch_sim import uki
 from medvouch_sim.fixtures import FIXTURES, RELEASES
 from medvouch_sim.images import Image, build_image, read_image
 from support.truncation import assert_every_truncation_refused
@@ -133,7 +134,7 @@ def test_sizes_beyond_the_archive(size: int) -> None:
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_FILES", 3), ("MAX_IMAGE_BYTES", len(SMALL.encode()) - 1)])
 def test_limits(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
-    refuses(read_image, lambda: monkeypatch.setattr(images, limit, value), SMALL.encode())
+    refuses(read_image, lambda: monkeypatch.setattr(slot_image, limit, value), SMALL.encode())
 
 
 def refuses(parse: Callable[[bytes], object], lower: Callable[[], None], data: bytes) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medvouch.errors import InputError
+from medvouch.formats import pe
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.hashing import digest
 from medvouch_sim import uki
@@ -112,7 +113,7 @@ def test_malformed_images_are_refused(offset: int, data: bytes, code: str) -> No
 
 
 def test_a_huge_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uki, "MAX_IMAGE_BYTES", len(IMAGE) - 1)
+    monkeypatch.setattr(pe, "MAX_IMAGE_BYTES", len(IMAGE) - 1)
     assert code_of(IMAGE) == "pe-limit"
 
 
