@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -187,7 +187,7 @@ class _FirmwareLog:
     def add(self, *events: Event) -> None:
         """These, numbered."""
         for event in events:
-            self.events.append(replace(event, index=len(self.events) + 1))
+            self.events.append(event._replace(index=len(self.events) + 1))
 
 
 def _platform(log: _FirmwareLog, machine: Machine) -> None:

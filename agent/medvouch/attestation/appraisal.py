@@ -13,7 +13,7 @@ from medvouch.attestation.ledger_heads import LedgerExpectation, consistent_head
 from medvouch.attestation.log_rules import check_log
 from medvouch.attestation.policy import Policy
 from medvouch.attestation.policy_checks import Judged, check_policy
-from medvouch.attestation.quotes import check_nonce, signed_quote, verified_values
+from medvouch.attestation.quotes import PcrValues, check_nonce, signed_quote, verified_values
 from medvouch.attestation.reference import VerifiedReference, match
 from medvouch.attestation.replay import Logs, Replay, replay
 from medvouch.attestation.semantics import Boot, SecureBoot, understand
@@ -112,6 +112,25 @@ def appraise(
     17. That release's security epoch is not closed, for the device or by the policy.
     18. All else that the policy demands (`policy_checks`).
     """
+    return _judge(verify_evidence(evidence, expected, anchors, policy, judged_at), evidence, expected, anchors, policy)
+
+
+@dataclass(frozen=True)
+class VerifiedEvidence:
+    """Evidence that passed steps 1 to 12: the PCR values are this TPM's, now; its logs were not looked into yet."""
+
+    device: str
+    attestation_key: PublicKey
+    claims: Eat
+    quote: Attest
+    pcrs: PcrValues
+    clock: BootClock
+
+
+def verify_evidence(
+    evidence: UnverifiedEvidence, expected: Expectation, anchors: Anchors, policy: Policy, judged_at: int
+) -> VerifiedEvidence:
+    """Steps 1 to 12 of `appraise`."""
     record = evidence.quote
     device, attestation_key = _attestation_key(record, expected, anchors, judged_at)  # 1, 2
     signed = signed_quote(record.quote, attestation_key, expected.qualified_name)  # 3
@@ -129,12 +148,20 @@ def appraise(
         raise Refusal(refusals.BOOT_COUNT_MISMATCH, detail)
     if hashlib.sha256(evidence.uefi).digest() != claims.uefi_log_digest:  # 12
         raise Refusal(refusals.LOG_DIGEST_MISMATCH, "the claims name another event log", place="uefi")
-    logs = _logs(evidence)
+    return VerifiedEvidence(device, attestation_key, claims, quote, pcrs, clock)
+
+
+def _judge(
+    verified: VerifiedEvidence, evidence: UnverifiedEvidence, expected: Expectation, anchors: Anchors, policy: Policy
+) -> Appraisal:
+    """Steps 13 to 18 of `appraise`."""
+    claims, quote = verified.claims, verified.quote
+    logs, pcrs = parsed_logs(evidence), verified.pcrs
     replayed = replay(logs, pcrs)  # 13
     check_log(logs.uefi, replayed.events, {pcr for values in pcrs.values() for pcr in values})
     head = None
     if expected.ledger is not None:  # 14
-        head = consistent_head(evidence.checkpoint, claims, quote, attestation_key, expected.ledger)
+        head = consistent_head(evidence.checkpoint, claims, quote, verified.attestation_key, expected.ledger)
     texts = [text for reference in anchors.references for text in reference.values.command_lines]
     boot = understand(replayed.events, command_lines=texts)  # 15
     if policy.require_secure_boot and boot.secure_boot is not SecureBoot.ON:
@@ -152,9 +179,9 @@ def appraise(
     )
     check_policy(policy, judged)  # 18
     return Appraisal(
-        device=device,
+        device=verified.device,
         claims=claims,
-        boot_clock=clock,
+        boot_clock=verified.clock,
         clock_safe=quote.clock_info.safe,
         replay=replayed,
         boot=boot,
@@ -170,7 +197,8 @@ def _check_floor(reference: ReferenceValues, floor: int) -> None:
         raise Refusal(refusals.RELEASE_BELOW_FLOOR, detail)
 
 
-def _logs(evidence: UnverifiedEvidence) -> Logs:
+def parsed_logs(evidence: UnverifiedEvidence) -> Logs:
+    """The logs as they came; what of them the quote confirms, a replay tells. Raises InputError."""
     return Logs(
         uefi=eventlog.parse(evidence.uefi),
         systemd=systemd.parse(evidence.systemd) if evidence.systemd is not None else (),

@@ -112,6 +112,33 @@ def tabulate(logs: Logs, quoted: Quoted) -> Table:
     return _table(_registers(logs, quoted))
 
 
+@dataclass(frozen=True)
+class Account:
+    """All that the logs claim, and what of it the quote confirms, for whoever explains a verdict.
+
+    `claimed` has every measurement, log after log; `after` those that came after the quote.
+    """
+
+    table: Table
+    claimed: tuple[Measurement, ...]
+    confirmed: VerifiedEvents
+    after: frozenset[tuple[LogName, int]]
+
+
+def account(logs: Logs, quoted: Quoted) -> Account:
+    """The whole outcome, whatever it is, event by event; raises only Refusal `bank-unsupported`."""
+    registers = _registers(logs, quoted)
+    steps = [Measurement(*step) for register in registers for step in (*register.fixed, *register.growing)]
+    order = {"uefi": 0, "ima": 1, "systemd": 2}
+    late = (Measurement(*step) for each in registers if not each.unmet for step in each.growing[each.used :])
+    return Account(
+        table=_table(registers),
+        claimed=tuple(sorted(steps, key=lambda step: (order[step.log], step.index))),
+        confirmed=VerifiedEvents(tuple(event for register in registers for event in register.verified())),
+        after=frozenset((step.log, step.index) for step in late),
+    )
+
+
 def _registers(logs: Logs, quoted: Quoted) -> list[Register]:
     """All PCRs that are quoted or measured, replayed, in ascending order."""
     for bank in quoted:

@@ -114,12 +114,13 @@ def attest(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """`medvouch verify`: 0 affirming, or a ledger that holds; 1 anything else."""
-    from medvouch.cli.verifying import verify_file  # noqa: PLC0415 - much code that the running agent does without
+    from medvouch.cli.judging import basis  # noqa: PLC0415 - much code that the running agent does without
+    from medvouch.cli.verifying import verify_file  # noqa: PLC0415 - likewise
 
     data = read_bounded(options.file, MAX_FILE_BYTES)
     trust = read_trust(options.trust)
     at = options.at if options.at is not None else int(time.time())
-    document, lines = verify_file(data, trust, nonce=options.nonce, device=options.device, at=at)
+    document, lines = verify_file(data, trust, nonce=options.nonce, device=options.device, at=at, basis=basis(options))
     show(document, lines, as_json=options.json)
     return 0 if document["status"] in {"affirming", "holds"} else 1
 
@@ -129,6 +130,21 @@ def verify_quote(options: argparse.Namespace) -> int:
     from medvouch.cli import quoting  # noqa: PLC0415 - as above
 
     return quoting.verify(options)
+
+
+def explain(options: argparse.Namespace) -> int:
+    """`medvouch explain`: 0 affirming, 1 anything else."""
+    from medvouch.cli import explaining, explanation_page  # noqa: PLC0415 - as above
+    from medvouch.cli.judging import basis  # noqa: PLC0415
+    from medvouch.cli.verifying import explain_evidence  # noqa: PLC0415
+
+    data, trust = read_bounded(options.file, MAX_EVIDENCE_BYTES), read_trust(options.trust)
+    at = options.at if options.at is not None else int(time.time())
+    explained = explain_evidence(data, trust, nonce=options.nonce, device=options.device, at=at, basis=basis(options))
+    if options.html is not None:
+        write_durably(options.html, explanation_page.explanation_page(explained).encode())
+    show(explaining.document(explained), explaining.lines(explained), as_json=options.json)
+    return 0 if explained.affirming else 1
 
 
 def ledger_show(options: argparse.Namespace) -> int:

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_attest,
         _add_verify,
         _add_verify_quote,
+        _add_explain,
         _add_ledger,
         _add_inspect,
         _add_config,
@@ -118,6 +119,26 @@ def _add_verify(subparsers: Subparsers) -> None:
     _trust_option(parser)
     parser.add_argument("--nonce", type=_nonce, metavar="HEX", help="the challenge; without it freshness is not judged")
     parser.add_argument("--device", metavar="ID", help="the device that was asked")
+    _judging_options(parser)
+
+
+def _add_explain(subparsers: Subparsers) -> None:
+    summary = "tell why evidence is judged as it is: each PCR, the first event that differs, what to do"
+    example = "medvouch explain evidence.cbor --trust trust.cbor --html boot.html"
+    parser = command(subparsers, "explain", commands.explain, summary, example)
+    parser.add_argument("file", type=existing_file, metavar="FILE", help="evidence (CMW)")
+    _trust_option(parser)
+    parser.add_argument("--nonce", type=_nonce, metavar="HEX", help="the challenge; without it freshness is not judged")
+    parser.add_argument("--device", metavar="ID", help="the device that was asked")
+    parser.add_argument("--html", type=out_file, metavar="FILE", help="draw the measured boot, as a page of its own")
+    _judging_options(parser)
+
+
+def _judging_options(parser: argparse.ArgumentParser) -> None:
+    what = "secure-boot, release, ima-allowlist, strict, or a TOML file (default release)"
+    parser.add_argument("--policy", default="release", metavar="POLICY", help=what)
+    what = "a release's signed envelope, whose reference values count too; may be repeated"
+    parser.add_argument("--release", type=existing_file, action="append", default=[], metavar="FILE", help=what)
     _at_option(parser)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from medvouch.assurance.bundle import BundleTrust, VerifiedLife, verify_bundle
 from medvouch.assurance.refusals import BUNDLE_OTHER_DEVICE
+from medvouch.assurance.release_references import release_references
 from medvouch.attestation import refusals
 from medvouch.attestation.appraisal import Anchors, Appraisal, Expectation, appraise
 from medvouch.attestation.evidence import UnverifiedEvidence
-from medvouch.attestation.policy import RELEASE_POLICY
+from medvouch.attestation.explanation import Explanation, explain
+from medvouch.attestation.policy import RELEASE_POLICY, Policy
 from medvouch.attestation.reference import verify_references
 from medvouch.attestation.replay import ReplayRefusal, Status, Table
 from medvouch.attestation.results import verify_signed
@@ -19,10 +22,11 @@ from medvouch.cli import ledgering
 from medvouch.cli.output import aligned, moment
 from medvouch.cli.trusting import keys_at, role_of
 from medvouch.crypto.keys import PublicKey
-from medvouch.errors import InputError, MedvouchError, Refusal, UsageFault
+from medvouch.errors import ConfigFault, InputError, MedvouchError, Refusal, UsageFault
 from medvouch.formats.cose import TAG_SIGN1
 from medvouch.formats.ledger import Bundle, is_bundle
 from medvouch.formats.trust import TrustDocument
+from medvouch.update.verification import RoleKeys
 
 Verified = tuple[dict[str, Any], list[str]]
 """Document for --json with its `status`, and lines for people."""
@@ -30,7 +34,42 @@ _SIGN1_HEAD = bytes([0xC0 | TAG_SIGN1])
 """An attestation result begins with the tag of COSE_Sign1; evidence is an untagged map."""
 
 
-def verify_file(data: bytes, trust: TrustDocument, *, nonce: bytes | None, device: str | None, at: int) -> Verified:
+@dataclass(frozen=True)
+class Basis:
+    """What evidence is judged by besides the trust document: a policy, and envelopes of releases."""
+
+    policy: Policy = RELEASE_POLICY
+    releases: tuple[bytes, ...] = ()
+
+    def anchors(self, trust: TrustDocument, at: int) -> Anchors:
+        """Raises ConfigFault where the trust document cannot serve, else as the checks of references do."""
+        release = role_of(trust, "release")
+        keys = RoleKeys(keys_at(trust, "release", at), release.threshold)
+        references = list(verify_references(trust.references, keys.keys, keys.threshold))
+        if self.releases:
+            quality = RoleKeys(keys_at(trust, "quality", at), role_of(trust, "quality").threshold)
+            for envelope in self.releases:
+                references += release_references(envelope, keys, quality)
+        return Anchors(trust.certificates["enrolment-ca"], references)
+
+
+def explain_evidence(
+    data: bytes, trust: TrustDocument, *, nonce: bytes | None, device: str | None, at: int, basis: Basis
+) -> Explanation:
+    """Why evidence is judged as it is. Raises as `Basis.anchors`."""
+    expected = Expectation(appraiser=trust.appraiser, device=device, nonce=nonce)
+    return explain(data, expected, basis.anchors(trust, at), basis.policy, at)
+
+
+def verify_file(
+    data: bytes,
+    trust: TrustDocument,
+    *,
+    nonce: bytes | None,
+    device: str | None,
+    at: int,
+    basis: Basis = Basis(),
+) -> Verified:
     """Judge what `data` holds at time `at` (s since 1970); ConfigFault where the trust document cannot serve."""
     if is_bundle(data):
         if nonce is not None:
@@ -39,11 +78,11 @@ def verify_file(data: bytes, trust: TrustDocument, *, nonce: bytes | None, devic
     if data[:1] == _SIGN1_HEAD:
         return _result(data, keys_at(trust, "appraiser", at), nonce, device)
     expected = Expectation(appraiser=trust.appraiser, device=device, nonce=nonce)
-    releases = keys_at(trust, "release", at)
     try:
-        references = verify_references(trust.references, releases, role_of(trust, "release").threshold)
-        anchors = Anchors(trust.certificates["enrolment-ca"], references)
-        appraisal = appraise(UnverifiedEvidence.parse(data), expected, anchors, RELEASE_POLICY, at)
+        anchors = basis.anchors(trust, at)
+        appraisal = appraise(UnverifiedEvidence.parse(data), expected, anchors, basis.policy, at)
+    except ConfigFault:
+        raise
     except MedvouchError as error:
         return _refused("evidence", error)
     return _affirmed(appraisal, fresh=nonce is not None)

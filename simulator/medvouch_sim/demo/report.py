@@ -11,15 +11,16 @@ from pathlib import Path
 
 import medvouch
 from medvouch.cli.output import moment
+from medvouch.cli.page import page as whole
+from medvouch.cli.page import section, table, text
 from medvouch_sim.demo.lifeline import Lifeline, Sign, runs
 from medvouch_sim.demo.report_files import files
-from medvouch_sim.demo.report_style import STYLE
-from medvouch_sim.demo.report_svg import icon, text, timeline, told
+from medvouch_sim.demo.report_svg import icon, timeline, told
 from medvouch_sim.demo.verdicts import Verdict
 
 NAME = "report.html"
 NOT_SAID = "not said"
-NUMBERS = dict.fromkeys(("#", "when"), ' class="number"')
+NUMBERS = dict.fromkeys(("#", "when"), "number")
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,7 @@ def _version(command: Sequence[str]) -> str:
 def page(report: Report, folder: Path) -> str:
     """The whole document."""
     parts = [_head(report), _lives(report.lives), *_tables(report.verdicts), _gateways(report.lives), files(folder)]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>medvouch: the demo, {text(moment(report.made_at))}</title>\n"
-        f"<style>\n{STYLE}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
-    )
+    return whole(f"medvouch: the demo, {moment(report.made_at)}", parts)
 
 
 def _head(report: Report) -> str:
@@ -121,12 +117,8 @@ def _tables(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _section(identifier: str, title: str, headings: Iterable[str], rows: Iterable[str]) -> str:
-    cells = "".join(f'<th scope="col"{NUMBERS.get(heading, "")}>{heading}</th>' for heading in headings)
-    return (
-        f'<section aria-labelledby="{identifier}">\n<h2 id="{identifier}">{title}</h2>\n'
-        f'<div class="wide" tabindex="0" role="group" aria-labelledby="{identifier}"><table>\n'
-        f"<thead><tr>{cells}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>\n</section>"
-    )
+    columns = ((heading, NUMBERS.get(heading, "")) for heading in headings)
+    return section(identifier, title, table(identifier, columns, rows))
 
 
 def _step(numbered: tuple[int, Verdict]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from medvouch_sim.demo.report_svg import text
+from medvouch.cli.page import text
 
 TRUST = Path("site/trust.cbor")
 EVIDENCE = ".evidence.cbor"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from medvouch.formats.text import escaped
+from medvouch.cli.page import text
 from medvouch_sim.demo.lifeline import PASSING, TRIALS, Lifeline, Moment, Run, Sign, runs
 
 LINE_Y, TITLE_Y, NAME_Y, TIME_Y, HEIGHT = 44, 18, 72, 89, 100
@@ -52,11 +51,6 @@ class _Group:
     @property
     def width(self) -> float:
         return max(sum(mark.width for mark in self.marks), len(self.title) * CHAR + GAP if self.title else 0)
-
-
-def text(untrusted: object) -> str:
-    """For HTML and SVG, in elements and quoted attributes: markup is escaped, and so is what nobody can see."""
-    return escape(escaped(str(untrusted)))
 
 
 def timeline(life: Lifeline, identifier: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from medvouch.attestation.prediction import UKI_SECTIONS
 from medvouch.attestation.replay import boot_aggregate
 from medvouch.formats import event_text, ima
 from medvouch.formats.algorithms import HashAlg
@@ -18,7 +19,7 @@ from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
 from medvouch.formats.hashing import digest
 from medvouch.formats.reference import Mode, PcrReference, ReferenceEvent, ReferenceValues
 from medvouch_sim import uki
-from medvouch_sim.firmware import PHASES, UKI_SECTIONS
+from medvouch_sim.firmware import PHASES
 
 BANK = HashAlg.SHA256
 RECORDED = (0, 1, 2, 3, 6, 7)

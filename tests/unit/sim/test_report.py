@@ -12,8 +12,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from medvouch.cli.page import text
 from medvouch_sim.demo.report import NAME, Report, installed_versions, page, write_report
-from medvouch_sim.demo.report_svg import text, told
+from medvouch_sim.demo.report_svg import told
 from medvouch_sim.demo.verdicts import Verdict
 from support.hearing import life, row, update, whole_life
 

@@ -1,4 +1,4 @@
-"""How the report looks: on screens wide and narrow, light and dark, and on paper."""
+"""How pages look: on screens wide and narrow, light and dark, and on paper."""
 
 from __future__ import annotations
 
@@ -46,6 +46,12 @@ svg.life { display: block; max-width: 100%; height: auto;
   font: 12.5px system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
 @media screen { svg.life { min-width: min(.85 * var(--natural), 76rem); } }
 svg text { fill: var(--ink); text-anchor: middle; }
+svg text.pcr { text-anchor: start; }
+svg .lane { stroke: var(--edge); stroke-width: 1; }
+svg .soft { color: var(--soft); }
+th.whole, td.whole { white-space: nowrap; }
+td.event { overflow-wrap: anywhere; }
+td dl { font-size: .875rem; margin: .2rem 0 0; }
 svg text.time { fill: var(--soft); font-size: 11.5px; }
 svg .line { stroke: var(--soft); stroke-width: 2; }
 svg .bracket { fill: none; stroke: var(--soft); }
