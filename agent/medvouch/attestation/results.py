@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from medvouch.attestation import refusals
-from medvouch.crypto import cose
+from medvouch.crypto import cose, jws
 from medvouch.crypto.keys import PublicKey, Signer
 from medvouch.errors import MedvouchError, Refusal
 from medvouch.formats.ear import Ear, Reason, Tier, TrustVector
+from medvouch.formats.ear_json import ear_from_json
 from medvouch.formats.eat import LedgerHead
 
 if TYPE_CHECKING:
     from medvouch.attestation.appraisal import Appraisal  # devices check results and appraise nothing
 
 CONTENT_TYPE = "application/eat+cwt"
+JWT_TYPE = "eat+jwt"
+"""The media type application/eat+jwt (RFC 9782) as the header `typ` has it."""
 
 AFFIRMING_VECTOR = TrustVector(instance_identity=2, configuration=2, executables=2, hardware=2)
 """AR4SI: recognised and not compromised instance, approved configuration, approved boot, genuine hardware."""
@@ -109,9 +112,14 @@ def sign_result(ear: Ear, signer: Signer) -> bytes:
     return cose.sign1(ear.encode(), signer, content_type=CONTENT_TYPE)
 
 
+def sign_result_jwt(ear: Ear, signer: Signer) -> str:
+    """The EAR's JSON twin as a JWT (JWS in the compact form)."""
+    return jws.sign_compact(ear.to_json(), signer, typ=JWT_TYPE)
+
+
 @dataclass(frozen=True)
 class VerifiedEar:
-    """An EAR that a trusted appraiser signed about this device's own evidence; `data` is the signed whole."""
+    """An EAR that a trusted appraiser signed; `data` is the signed whole."""
 
     ear: Ear
     data: bytes
@@ -123,6 +131,18 @@ def verify_signed(data: bytes, appraisers: Sequence[PublicKey]) -> VerifiedEar:
         data, appraisers, content_type=CONTENT_TYPE, otherwise=refusals.RESULT_SIGNATURE_INVALID
     )
     return VerifiedEar(Ear.parse(payload), data)
+
+
+def verify_signed_jwt(token: str, appraisers: Sequence[PublicKey]) -> VerifiedEar:
+    """An EAR as a JWT under a trusted appraiser's signature; Refusal `result-signature-invalid` otherwise.
+
+    Raises InputError `jws-*`, `ear-*`.
+    """
+    try:
+        document = jws.verify_compact(token, appraisers, typ=JWT_TYPE)
+    except Refusal as cause:
+        raise Refusal(refusals.RESULT_SIGNATURE_INVALID, f"{cause.code}: {cause.detail}") from cause
+    return VerifiedEar(ear_from_json(document), token.encode())
 
 
 def verify_result(

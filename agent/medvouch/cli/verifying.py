@@ -17,7 +17,7 @@ from medvouch.attestation.explanation import Explanation, explain
 from medvouch.attestation.policy import RELEASE_POLICY, Policy
 from medvouch.attestation.reference import verify_references
 from medvouch.attestation.replay import ReplayRefusal, Status, Table
-from medvouch.attestation.results import verify_signed
+from medvouch.attestation.results import VerifiedEar, verify_signed, verify_signed_jwt
 from medvouch.cli import ledgering
 from medvouch.cli.output import aligned, moment
 from medvouch.cli.trusting import keys_at, role_of
@@ -32,6 +32,8 @@ Verified = tuple[dict[str, Any], list[str]]
 """Document for --json with its `status`, and lines for people."""
 _SIGN1_HEAD = bytes([0xC0 | TAG_SIGN1])
 """An attestation result begins with the tag of COSE_Sign1; evidence is an untagged map."""
+_JWS_HEAD = b"eyJ"
+"""Or it is a JWT: base64url of {\"."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def verify_file(
         if nonce is not None:
             raise UsageFault("usage", "a ledger answers no challenge", remedy="leave out --nonce")
         return verify_ledger(data, trust, device=device, at=at)
-    if data[:1] == _SIGN1_HEAD:
+    if data[:1] == _SIGN1_HEAD or data.startswith(_JWS_HEAD):
         return _result(data, keys_at(trust, "appraiser", at), nonce, device)
     expected = Expectation(appraiser=trust.appraiser, device=device, nonce=nonce)
     try:
@@ -144,7 +146,7 @@ def _broken(data: bytes, error: MedvouchError) -> Verified:
 
 def _result(data: bytes, appraisers: Sequence[PublicKey], nonce: bytes | None, device: str | None) -> Verified:
     try:
-        ear = verify_signed(data, appraisers).ear
+        ear = (_jwt if data.startswith(_JWS_HEAD) else verify_signed)(data, appraisers).ear
         if nonce is not None and ear.nonce != nonce:
             raise Refusal(refusals.RESULT_NONCE_MISMATCH, f"it answers {ear.nonce.hex()}")
         if device is not None and ear.device != device:
@@ -164,6 +166,10 @@ def _result(data: bytes, appraisers: Sequence[PublicKey], nonce: bytes | None, d
     }
     lines = aligned({**document, "issued_at": moment(ear.issued_at), "reasons": None})
     return document, lines + [f"  {reason['code']}: {reason['detail']} ({reason['place']})" for reason in reasons]
+
+
+def _jwt(data: bytes, appraisers: Sequence[PublicKey]) -> VerifiedEar:
+    return verify_signed_jwt(data.decode("ascii", "replace").strip(), appraisers)
 
 
 def _affirmed(appraisal: Appraisal, *, fresh: bool) -> Verified:

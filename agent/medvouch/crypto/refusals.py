@@ -43,6 +43,19 @@ COSE_TOO_FEW_SIGNATURES = RefusalKind(
     "have the missing roles sign it; if they say they did, find out where the content comes from",
 )
 
+# --- JWS -------------------------------------------------------------------------------------------------------------
+
+JWS_SIGNATURE_INVALID = RefusalKind(
+    "jws-signature-invalid",
+    "The token was not signed by a key that is trusted with it.",
+    "find out where the token comes from; do not use it",
+)
+JWS_HEADER = RefusalKind(
+    "jws-header",
+    "The token's header names another algorithm or type than the wanted ones, or more than these.",
+    "use the token where it belongs; sign with ES256 or ES384 and no other header",
+)
+
 # --- escrow ----------------------------------------------------------------------------------------------------------
 
 ESCROW_UNOPENED = RefusalKind(

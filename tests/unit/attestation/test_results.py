@@ -13,14 +13,17 @@ from medvouch.attestation.evidence import UnverifiedEvidence, evidence_digest
 from medvouch.attestation.policy import RELEASE_POLICY
 from medvouch.attestation.results import (
     CONTENT_TYPE,
+    JWT_TYPE,
     Occasion,
     affirm,
     contraindicate,
     sign_result,
+    sign_result_jwt,
     verify_result,
     verify_signed,
+    verify_signed_jwt,
 )
-from medvouch.crypto import cose
+from medvouch.crypto import cose, jws
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import MAX_DETAIL, MAX_PLACE, InputError, Refusal, RefusalKind
 from medvouch.formats.ear import Ear, Reason, Tier, TrustVector
@@ -153,3 +156,15 @@ def test_a_result_that_is_malformed() -> None:
         verified(cose.sign1(b"\xa0", APPRAISER, content_type=CONTENT_TYPE))
     with pytest.raises(InputError):
         verified(b"no message")
+
+
+def test_a_result_as_jwt() -> None:
+    ear = affirmed()
+    token = sign_result_jwt(ear, APPRAISER)
+    verified = verify_signed_jwt(token, TRUSTED)
+    assert (verified.ear, verified.data) == (ear, token.encode())
+    assert_refused(refusals.RESULT_SIGNATURE_INVALID, verify_signed_jwt, token, TRUSTED[:1])
+    other = jws.sign_compact(ear.to_json(), APPRAISER, typ="JWT")
+    assert_refused(refusals.RESULT_SIGNATURE_INVALID, verify_signed_jwt, other, TRUSTED)
+    with pytest.raises(InputError, match="ear-malformed"):
+        verify_signed_jwt(jws.sign_compact({}, APPRAISER, typ=JWT_TYPE), TRUSTED)

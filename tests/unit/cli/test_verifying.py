@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from medvouch.attestation.results import AFFIRMING_VECTOR, Occasion, contraindicate, sign_result
+from medvouch.attestation.results import AFFIRMING_VECTOR, Occasion, contraindicate, sign_result, sign_result_jwt
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import InputError
-from medvouch.formats.ear import Tier
+from medvouch.formats.cose import Sign1
+from medvouch.formats.ear import Ear, Tier
 from medvouch_sim.fixtures import private_key
 from medvouch_sim.site import Site
 from support.cli import Caller
@@ -136,3 +137,15 @@ def test_a_trust_document_that_cannot_serve(medvouch: Caller, site: Site, file: 
     called = medvouch("verify", file, "--trust", site.trust_path)
     assert called.code == 3
     assert f"trust-incomplete: the trust document cannot be used: the role '{role}' is not filled" in called.err
+
+
+def test_a_result_as_jwt(medvouch: Caller, site: Site, file: Path) -> None:
+    ear = Ear.parse(Sign1.parse(result(affirming=True)).payload or b"")
+    file.write_text(sign_result_jwt(ear, SoftwareSigner(private_key("appraiser"))) + "\n")
+    called = medvouch("verify", file, "--trust", site.trust_path, "--nonce", NONCE.hex(), "--json")
+    assert (called.code, called.json["status"], called.json["device"]) == (0, "affirming", DEVICE)
+    file.write_text(sign_result_jwt(ear, SoftwareSigner(private_key("commander"))))
+    called = medvouch("verify", file, "--trust", site.trust_path, "--json")
+    assert (called.code, called.json["code"]) == (1, "result-signature-invalid")
+    file.write_bytes(b"eyJ\xff")
+    assert medvouch("verify", file, "--trust", site.trust_path, "--json").json["code"] == "jws-malformed"

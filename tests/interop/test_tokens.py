@@ -1,0 +1,95 @@
+"""Our EAT and EAR under python-cwt and PyJWT, which pin other versions of what we use, so in an environment apart.
+
+python-cwt's `cwt.decode` asks for a key id, which our messages lack, since who signs is known beforehand; so it is
+`COSE.decode` beneath that verifies here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from medvouch.attestation.evidence import UnverifiedEvidence, evidence_digest
+from medvouch.attestation.policy import RELEASE_POLICY
+from medvouch.attestation.results import Occasion, contraindicate, sign_result, sign_result_jwt
+from medvouch.crypto.keys import SoftwareSigner
+from medvouch.errors import InputError
+from medvouch.formats.eat import Eat
+from support.authorities import NOW, key
+from support.evidence import DEVICE, LDEVID, NONCE, claims_of, evidence
+
+CWT = """
+import json, sys
+import cbor2
+from cwt import COSE, COSEKey
+request = json.load(sys.stdin)
+try:
+    key = COSEKey.from_pem(request["key"], alg="ES256")
+    claims = cbor2.loads(COSE.new().decode(bytes.fromhex(request["token"]), key))
+except Exception as error:
+    print(json.dumps({"refused": type(error).__name__}))
+else:
+    print(json.dumps({"claims": {str(k): v.hex() if isinstance(v, bytes) else str(v) for k, v in claims.items()}}))
+"""
+JWT = """
+import json, sys
+import jwt
+request = json.load(sys.stdin)
+try:
+    claims = jwt.decode(request["token"], request["key"], algorithms=["ES256"], options={"verify_iat": False})
+    print(json.dumps({"claims": claims, "header": jwt.get_unverified_header(request["token"])}))
+except jwt.InvalidTokenError as error:
+    print(json.dumps({"refused": type(error).__name__}))
+"""
+EVIDENCE = evidence()
+APPRAISER = key("appraiser")
+EAR = contraindicate(
+    Occasion(DEVICE, NONCE, evidence_digest(EVIDENCE), NOW, "medvouch", "0.1", RELEASE_POLICY.id),
+    InputError("event-unexpected", "another kernel", place="PCR 4"),
+)
+
+
+def ask(python: Path, program: str, token: str, holder: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
+    pem = holder.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    request = json.dumps({"token": token, "key": pem})
+    ran = subprocess.run([python, "-c", program], input=request, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    answer: dict[str, Any] = json.loads(ran.stdout)
+    return answer
+
+
+def test_python_cwt_verifies_our_eat(cwt: Path) -> None:
+    parsed = UnverifiedEvidence.parse(EVIDENCE)
+    claims = ask(cwt, CWT, parsed.eat.hex(), LDEVID)["claims"]
+    ours: Eat = claims_of(parsed.uefi)
+    assert claims["10"] == NONCE.hex()
+    assert claims["3"] == ours.audience
+    assert claims["256"] == ours.ueid.hex()
+    assert claims["-75001"] == ours.uefi_log_digest.hex()
+    assert "refused" in ask(cwt, CWT, parsed.eat.hex(), key("stranger"))
+
+
+def test_python_cwt_verifies_our_ear(cwt: Path) -> None:
+    token = sign_result(EAR, SoftwareSigner(APPRAISER))
+    claims = ask(cwt, CWT, token.hex(), APPRAISER)["claims"]
+    assert claims["6"] == str(NOW)
+    assert claims["10"] == NONCE.hex()
+    assert "event-unexpected" in claims["266"]
+    assert "refused" in ask(cwt, CWT, token[:-1].hex() + "00", APPRAISER)
+
+
+def test_pyjwt_verifies_our_ear(cwt: Path) -> None:
+    token = sign_result_jwt(EAR, SoftwareSigner(APPRAISER))
+    answer = ask(cwt, JWT, token, APPRAISER)
+    assert answer["claims"] == EAR.to_json()
+    assert answer["header"] == {"alg": "ES256", "typ": "eat+jwt"}
+    assert "refused" in ask(cwt, JWT, token, key("stranger"))
+    head, _, signature = token.split(".")
+    altered = base64.urlsafe_b64encode(b"{}").rstrip(b"=").decode()
+    assert "refused" in ask(cwt, JWT, f"{head}.{altered}.{signature}", APPRAISER)
