@@ -85,7 +85,8 @@ class Credential:
 class Site:
     """Everything but the gateways, in `directory`. `references`: signed reference values of the releases in use.
 
-    `publisher`: who publishes updates for its gateways, if anybody does.
+    `publisher`: who publishes updates for its gateways, if anybody does. `watch_boots`: the collector challenges each
+    gateway that booted.
     """
 
     directory: Path
@@ -100,6 +101,7 @@ class Site:
     """The connection of the collector at work."""
     broker_addresses: Sequence[str] = ("127.0.0.1",)
     """What gateways reach the broker by."""
+    watch_boots: bool = False
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -264,7 +266,16 @@ class Site:
             policy=RELEASE_POLICY,
         )
         registry = Registry(store)
-        return Collector(judge, self._authority(registry), store, transport, SystemClock(), self.entropy, self._enforce)
+        return Collector(
+            judge,
+            self._authority(registry),
+            store,
+            transport,
+            SystemClock(),
+            self.entropy,
+            self._enforce,
+            watch_boots=self.watch_boots,
+        )
 
     async def _enforce(self, revocations: bytes) -> None:
         self.broker.revoke(_crl_pem(revocations))

@@ -150,10 +150,19 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    directory: Path, *, listed: bool = True, releases: Sequence[str] = ("1.0.0",), floor: int = 1
+    directory: Path,
+    *,
+    listed: bool = True,
+    releases: Sequence[str] = ("1.0.0",),
+    floor: int = 1,
+    watch_boots: bool = False,
 ) -> AsyncIterator[Scene]:
-    """`listed`: whether the gateway stands on the manufacturing manifest; `releases` are those in use."""
-    site = Site(directory / "site", [reference(release) for release in releases], floor=floor)
+    """`listed`: whether the gateway stands on the manufacturing manifest; `releases` are those in use.
+
+    `watch_boots` as in Site.
+    """
+    references = [reference(release) for release in releases]
+    site = Site(directory / "site", references, floor=floor, watch_boots=watch_boots)
     gateway = Gateway("gw1", site, directory / "gw1")
     if listed:
         site.manifest_entries.append(gateway.entry)

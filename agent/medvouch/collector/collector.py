@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from medvouch.attestation.enrolment import EnrolmentAuthority
+from medvouch.collector.boot_watch import BootWatch
 from medvouch.collector.challenging import Challenger, Judge, Outcome
 from medvouch.collector.decommissioning import Decommissioner
 from medvouch.collector.enrolling import EnrolmentDesk
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class Collector:
-    """Ties the desks to one transport; `run` ends when it is cancelled."""
+    """Ties the desks to one transport; `run` ends when it is cancelled.
+
+    `watch_boots`: a device that booted is challenged without being asked to (False: only who calls decides when).
+    """
 
     def __init__(
         self,
@@ -32,6 +36,8 @@ class Collector:
         clock: Clock,
         entropy: Entropy,
         enforce: Enforce | None = None,
+        *,
+        watch_boots: bool = True,
     ) -> None:
         self.registry = Registry(store)
         self.revocations = Revocations(self.registry, authority.revocation_list, clock, enforce)
@@ -43,6 +49,7 @@ class Collector:
         self.decommissioner = Decommissioner(
             self.registry, self.challenger, authority, self.revocations, transport, events, clock, entropy
         )
+        self._boots = BootWatch(self.registry, self.challenger.challenge) if watch_boots else None
         self._enrolment = EnrolmentDesk(authority, self.registry, transport, events, clock)
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -88,5 +95,7 @@ class Collector:
                 self.challenger.commander.answered(topic, message.payload)
             elif isinstance(topic, topics.Status):
                 self.challenger.presence.heard(topic.device, message.payload)
+                if self._boots is not None and self._boots.heard(topic.device, message.payload):
+                    tasks.create_task(self._boots.appraise(topic.device))
         except MedvouchError as error:
             log.warning("%s: %s", message.topic, error)
