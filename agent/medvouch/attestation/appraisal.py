@@ -162,22 +162,16 @@ def _judge(
     head = None
     if expected.ledger is not None:  # 14
         head = consistent_head(evidence.checkpoint, claims, quote, verified.attestation_key, expected.ledger)
-    texts = [text for reference in anchors.references for text in reference.values.command_lines]
-    boot = understand(replayed.events, command_lines=texts)  # 15
-    if policy.require_secure_boot and boot.secure_boot is not SecureBoot.ON:
-        raise Refusal(refusals.SECURE_BOOT_OFF, f"by verified events it is {boot.secure_boot.value}", place="PCR 7")
-    reference, whole = None, policy.reference_pcrs is None
-    if policy.match_reference:  # 16
-        reference = match(replayed.events, anchors.references, policy.reference_pcrs)
-        _check_floor(reference, max(expected.floor, policy.floor))  # 17
-    judged = Judged(
-        boot=boot,
-        events=replayed.events,
+    boot, reference = judge_boot(
+        replayed,
+        anchors.references,
+        policy,
+        floor=expected.floor,
         challenged=expected.nonce is not None,
         clock_safe=quote.clock_info.safe,
         ledger_held=head is not None,
-    )
-    check_policy(policy, judged)  # 18
+    )  # 15 to 18
+    whole = policy.reference_pcrs is None
     return Appraisal(
         device=verified.device,
         claims=claims,
@@ -189,6 +183,29 @@ def _judge(
         security_epoch=reference.security_epoch if reference and whole else None,
         ledger_head=head,
     )
+
+
+def judge_boot(
+    replayed: Replay,
+    references: Sequence[VerifiedReference],
+    policy: Policy,
+    *,
+    floor: int = 0,
+    challenged: bool,
+    clock_safe: bool,
+    ledger_held: bool,
+) -> tuple[Boot, ReferenceValues | None]:
+    """Steps 15 to 18 of `appraise`: the boot that a replay explains, and the reference it matches, if one is wanted."""
+    texts = [text for reference in references for text in reference.values.command_lines]
+    boot = understand(replayed.events, command_lines=texts)  # 15
+    if policy.require_secure_boot and boot.secure_boot is not SecureBoot.ON:
+        raise Refusal(refusals.SECURE_BOOT_OFF, f"by verified events it is {boot.secure_boot.value}", place="PCR 7")
+    reference = None
+    if policy.match_reference:  # 16
+        reference = match(replayed.events, references, policy.reference_pcrs)
+        _check_floor(reference, max(floor, policy.floor))  # 17
+    check_policy(policy, Judged(boot, replayed.events, challenged, clock_safe, ledger_held))  # 18
+    return boot, reference
 
 
 def _check_floor(reference: ReferenceValues, floor: int) -> None:

@@ -83,6 +83,13 @@ def status(options: argparse.Namespace) -> int:
     return int(problems[0]["exit_code"]) if problems else 0
 
 
+def doctor(options: argparse.Namespace) -> int:
+    """`medvouch doctor`: 0 where all is well, else the exit code of the first problem."""
+    from medvouch.cli import doctoring  # noqa: PLC0415 - much code that the running agent does without
+
+    return doctoring.doctor(options)
+
+
 def update(options: argparse.Namespace) -> int:
     """`medvouch update`: 0 once the agent has been asked."""
     config = load(options.config)

@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_run,
         _add_status,
+        _add_doctor,
         _add_update,
         _add_attest,
         _add_verify,
@@ -93,6 +94,13 @@ def _add_run(subparsers: Subparsers) -> None:
 def _add_status(subparsers: Subparsers) -> None:
     summary = "ask the running agent how it is"
     _config_option(command(subparsers, "status", commands.status, summary, "medvouch status --json"))
+
+
+def _add_doctor(subparsers: Subparsers) -> None:
+    summary = "look at all that an agent stands on, one line each, and foretell the verdict"
+    parser = command(subparsers, "doctor", commands.doctor, summary, "medvouch doctor --policy strict")
+    _config_option(parser)
+    _policy_option(parser)
 
 
 def _add_update(subparsers: Subparsers) -> None:
@@ -135,11 +143,15 @@ def _add_explain(subparsers: Subparsers) -> None:
 
 
 def _judging_options(parser: argparse.ArgumentParser) -> None:
-    what = "secure-boot, release, ima-allowlist, strict, or a TOML file (default release)"
-    parser.add_argument("--policy", default="release", metavar="POLICY", help=what)
+    _policy_option(parser)
     what = "a release's signed envelope, whose reference values count too; may be repeated"
     parser.add_argument("--release", type=existing_file, action="append", default=[], metavar="FILE", help=what)
     _at_option(parser)
+
+
+def _policy_option(parser: argparse.ArgumentParser) -> None:
+    what = "secure-boot, release, ima-allowlist, strict, or a TOML file (default release)"
+    parser.add_argument("--policy", default="release", metavar="POLICY", help=what)
 
 
 def _means_quote(given: Sequence[str]) -> bool:
