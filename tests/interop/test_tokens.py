@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -22,6 +23,7 @@ from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import InputError
 from medvouch.formats.eat import Eat
 from support.authorities import NOW, key
+from support.environments import environment
 from support.evidence import DEVICE, LDEVID, NONCE, claims_of, evidence
 
 CWT = """
@@ -53,6 +55,12 @@ EAR = contraindicate(
     Occasion(DEVICE, NONCE, evidence_digest(EVIDENCE), NOW, "medvouch", "0.1", RELEASE_POLICY.id),
     InputError("event-unexpected", "another kernel", place="PCR 4"),
 )
+
+
+@pytest.fixture(scope="module")
+def cwt() -> Path:
+    """Python with python-cwt, and PyJWT beside it."""
+    return environment("cwt", "cwt>=3", "pyjwt>=2.8")
 
 
 def ask(python: Path, program: str, token: str, holder: ec.EllipticCurvePrivateKey) -> dict[str, Any]:

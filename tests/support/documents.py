@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 
 RUN = "<!-- run -->"
 NOT_RUN = re.compile(r"<!-- not run here: \S.* -->")
@@ -31,3 +34,14 @@ def commands(markdown: str) -> Iterator[Command]:
     for start, end in zip(fences[::2], fences[1::2], strict=True):
         if lines[start].removeprefix("```").strip() in {"sh", "bash", "shell", "console"}:
             yield Command(lines[start - 1] if start else "", "\n".join(lines[start + 1 : end]), start + 2)
+
+
+def example(name: str) -> ModuleType:
+    """A program of examples/, as a module."""
+    path = Path(__file__).resolve().parents[2] / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"example_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("cwt>=3", "pyjwt>=2.8")
 
 
 def environment(name: str, *packages: str) -> Path:
@@ -27,9 +26,3 @@ def environment(name: str, *packages: str) -> Path:
                 pytest.skip(f"{name} cannot be installed: {made.stderr.strip().rpartition(chr(10))[2][:200]}")
         stamp.write_text(" ".join(packages))
     return python
-
-
-@pytest.fixture(scope="session")
-def cwt() -> Path:
-    """Python with python-cwt, and PyJWT beside it."""
-    return environment("cwt", *PACKAGES)
