@@ -28,7 +28,7 @@ _EXECUTABLES_UNRECOGNISED = TrustVector(instance_identity=2, executables=33, har
 _EXECUTABLES_CONTRAINDICATED = TrustVector(instance_identity=2, executables=96, hardware=2)
 _NOTHING_SAID = TrustVector(instance_identity=2, hardware=2)
 _CONFIGURATION_UNSUPPORTED = TrustVector(instance_identity=2, configuration=96, hardware=2)
-_CRYPTOGRAPHY_FAILED = TrustVector(instance_identity=99)
+CRYPTOGRAPHY_FAILED = TrustVector(instance_identity=99)
 _INSTANCE_UNKNOWN = TrustVector(instance_identity=97)
 _VERIFIER_LACKS = TrustVector(executables=-1)
 """AR4SI: verifier malfunction, so nothing is said of the device."""
@@ -84,7 +84,7 @@ def affirm(occasion: Occasion, appraisal: Appraisal) -> Ear:
 def contraindicate(occasion: Occasion, error: MedvouchError) -> Ear:
     """The EAR of evidence that a step refused or that did not parse; no verdict where the appraiser is at fault."""
     reason = Reason(error.code, error.place, error.detail)
-    vector = _VECTORS.get(error.code, _CRYPTOGRAPHY_FAILED)
+    vector = _VECTORS.get(error.code, CRYPTOGRAPHY_FAILED)
     status = Tier.NONE if vector == _VERIFIER_LACKS else Tier.CONTRAINDICATED
     return _ear(occasion, status, vector, None, (reason,))
 
