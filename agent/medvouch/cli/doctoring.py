@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import ssl
 from pathlib import Path
 
 from medvouch.adapters.control import ControlClient
 from medvouch.adapters.credentials import FileCredentials
+from medvouch.adapters.helper import HelperLogs
 from medvouch.adapters.logs import FileLogs
 from medvouch.adapters.slots import FileSlots
 from medvouch.adapters.system import SystemClock
 from medvouch.adapters.tls import client_context
 from medvouch.attestation.reference import VerifiedReference, verify_references
-from medvouch.cli.config import Config, load
+from medvouch.cli.config import Config, LogsConfig, load
 from medvouch.cli.doctor import Doctor, Finding, Surroundings, no_tpm, not_running
 from medvouch.cli.judging import read_policy
 from medvouch.cli.output import show
 from medvouch.cli.trusting import keys_at, read_trust, role_of
 from medvouch.errors import MedvouchError, NetworkFault
 from medvouch.formats.trust import TrustDocument
-from medvouch.ports import Clock, Tpm
+from medvouch.ports import Clock, MeasurementLogs, Tpm
 
 CONNECT_S = 5.0
 
@@ -43,7 +45,7 @@ def surroundings(config: Config) -> Surroundings:
     clock = SystemClock()
     return Surroundings(
         tpm=lambda: _tpm(config.tpm.tcti),
-        logs=FileLogs(config.logs.uefi, config.logs.systemd, config.logs.ima),
+        logs=_logs(config.logs),
         clock=clock,
         slots=FileSlots(config.update.slots) if config.update.repository else None,
         broker=lambda: _broker(config),
@@ -51,6 +53,13 @@ def surroundings(config: Config) -> Surroundings:
         references=lambda: _references(read_trust(config.trust), clock),
         agent=lambda: _agent(config),
     )
+
+
+def _logs(settings: LogsConfig) -> MeasurementLogs:
+    """From the helper, as the agent has them; root reads the files, since the helper answers the agent's user alone."""
+    if settings.helper and os.geteuid() != 0:
+        return HelperLogs(Path(settings.helper))
+    return FileLogs(settings.uefi, settings.systemd, settings.ima)
 
 
 def _trust_finding(path: Path) -> Finding:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.policy import Policy, parse_policy, shipped
@@ -182,3 +185,11 @@ def test_a_finding_in_json() -> None:
     assert Finding("tpm", "fine").as_json() == {"component": "tpm", "state": "ok", "said": "fine"}
     assert Finding("tpm", why="no").as_json() == {"component": "tpm", "state": "not looked at", "said": "no"}
     assert Finding("tpm", error=error).line() == "PROBLEM  tpm          tpm-unreachable: no answer (here); look"
+
+
+async def test_logs_of_the_helper_are_root_s_to_read_directly(serving: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = serving.gateway.config()
+    with_helper = replace(config, logs=replace(config.logs, helper=str(config.run_dir / "none.sock")))
+    for user, found in ((0, {}), (1000, {"logs": "helper-unreachable"})):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        assert problems(await findings(around(serving, with_helper))) == found
