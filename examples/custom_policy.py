@@ -28,4 +28,5 @@ def judge(evidence, nonce, device, anchors, now, *, floor, files):
     policy = parse_policy(WARDS.format(floor=floor, files=allowed))
     why = explain(evidence, Expectation("my-appraiser", device=device, nonce=nonce), anchors, policy, now)
     wrong = [f"{row.bank}:{row.pcr} {row.event}: {row.action}" for row in why.pcrs if row.code]
-    return ["trusted"] if why.affirming else [f"{why.code} at {why.place}: {why.action}", *wrong]
+    where = f" ({why.place})" if why.place else ""
+    return ["trusted"] if why.affirming else [f"{why.code}{where}: {why.action}", *wrong]

@@ -77,7 +77,7 @@ def main() -> None:
         return f"{made.device} runs {made.release}"
 
     installed = sorted(each.metadata["Name"].lower() for each in importlib.metadata.distributions())
-    found = {"found": verified(nonce), "of another challenge": verified(bytes(32)), "installed": installed}
+    found = {"found": verified(nonce), "of another challenge": verified(nonce[::-1]), "installed": installed}
     json.dump(found, sys.stdout)
 
 

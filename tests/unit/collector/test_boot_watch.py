@@ -46,6 +46,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
         serial="SN-1",
         ek_hash=bytes(32),
         attestation_key=b"",
+        qualified_name=b"",
         client_key_thumbprint=bytes(32),
         accountable_owner="hospital",
         escrow=b"",
