@@ -41,6 +41,15 @@ bench: setup ## measure agent, verifier and a fleet, into build/bench.json
 	@mkdir -p build
 	$(BIN)/python -m medvouch_sim.bench
 
+.PHONY: mutants
+mutants: setup ## switch off every guard in turn; its test in tests/guards.toml has to turn red
+	$(BIN)/python tools/mutants.py
+
+.PHONY: fuzz
+fuzz: setup ## mutated inputs for every parser, a million in all, with atheris (installs it)
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet "atheris>=2.3"
+	$(BIN)/python tools/fuzzing.py
+
 .PHONY: deb
 deb: setup ## build the agent's package for Debian 13 into build/deb/
 	@$(BIN)/python tools/build_deb.py

@@ -27,6 +27,7 @@ from medvouch.crypto import cose, jws
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import MAX_DETAIL, MAX_PLACE, InputError, Refusal, RefusalKind
 from medvouch.formats.ear import Ear, Reason, Tier, TrustVector
+from medvouch.formats.eat import LedgerHead
 from support.authorities import NOW, key
 from support.evidence import CLOCK, DEVICE, NONCE, anchors, evidence, expectation
 from support.refusing import assert_refused
@@ -140,6 +141,16 @@ def test_a_result_comes_home() -> None:
 def test_a_result_about_something_else(kind: RefusalKind, changes: dict[str, Any]) -> None:
     assert_refused(kind, verified, sign_result(affirmed(), APPRAISER), **changes)
     assert_refused(kind, verified, sign_result(replace(affirmed(), **changes), APPRAISER))
+
+
+def test_a_result_that_confirms_another_ledger() -> None:
+    """A good verdict does; one that says no confirms none, and is heard."""
+    head, other = (LedgerHead(size, bytes(32), 3) for size in (2, 3))
+    confirming = sign_result(replace(affirmed(), ledger_head=head), APPRAISER)
+    assert verified(confirming, ledger_head=head).ledger_head == head
+    for sent in (other, None):
+        assert_refused(refusals.RESULT_LEDGER_MISMATCH, verified, confirming, ledger_head=sent)
+    assert_refused(refusals.RESULT_LEDGER_MISMATCH, verified, sign_result(affirmed(), APPRAISER), ledger_head=head)
 
 
 def test_a_result_of_somebody_else() -> None:

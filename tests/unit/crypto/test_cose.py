@@ -45,10 +45,11 @@ def sign(*signers: SoftwareSigner, protected: Header | None = None, block: Heade
     return Sign(unsigned.protected_bytes, {}, b"payload", tuple(blocks)).encode()
 
 
-def refused(kind: RefusalKind, data: bytes, key: PublicKey, **options: Any) -> None:
+def refused(kind: RefusalKind, data: bytes, key: PublicKey, **options: Any) -> Refusal:
     with pytest.raises(Refusal) as caught:
         cose.verify1(data, key, **options)
     assert caught.value.kind is kind
+    return caught.value
 
 
 @pytest.mark.parametrize("signer", [ALICE, P384])
@@ -97,9 +98,18 @@ def test_fully_specified_and_edwards_algorithms(data: bytes, key: PublicKey) -> 
         (edwards(ED25519, -8), ALICE.public_key),
         (edwards(ED448, -19), ED448.public_key()),
     ],
-)
+    ids=[
+        "none", "not-protected", "by-name", "true", "PS256", "ESP384-by-P256", "ESP256-by-P384", "ES256-by-Ed25519",
+        "ES256-by-RSA", "EdDSA-by-P256", "Ed25519-by-Ed448",
+    ],
+)  # fmt: skip
 def test_algorithms_that_do_not_fit(data: bytes, key: PublicKey) -> None:
     refused(refusals.COSE_ALGORITHM, data, key)
+
+
+@pytest.mark.parametrize("algorithm", [None, "ES256", True])
+def test_what_is_no_algorithm_is_held_against_no_key(algorithm: Any) -> None:
+    assert "names no algorithm" in refused(refusals.COSE_ALGORITHM, signed_as(algorithm), ALICE.public_key).detail
 
 
 def test_an_algorithm_other_than_agreed() -> None:

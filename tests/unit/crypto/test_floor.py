@@ -66,6 +66,7 @@ def test_approvals_verify(counter: int | None) -> None:
         (SIGNER.public_key, NAME, UEID, 8),
         (SIGNER.public_key, NAME, UEID, None),
     ],
+    ids=["stranger", "P-384", "Ed25519", "index", "device", "counter", "first"],
 )
 def test_approvals_of_something_else(authority: PublicKey, name: bytes, ueid: bytes, counter: int | None) -> None:
     approval = replace(approve(SIGNER, NAME, 7, UEID), counter=counter)

@@ -123,9 +123,12 @@ def test_a_leaf_that_the_tree_has_not(index: int) -> None:
 
 
 def test_an_inner_node_is_no_leaf() -> None:
-    """The proof leads to the root, but from too high up; or it goes on above the root."""
+    """The proof leads to the root, but from too high up."""
     refuse_inclusion(ROOTS[4], 0, 4, ROOTS[4], ())
     refuse_inclusion(ROOTS[2], 0, 4, ROOTS[4], merkle.inclusion_proof(LEAVES[:4], 0)[1:])
+
+
+def test_a_proof_that_goes_on_above_the_root() -> None:
     found = assert_refused(refusals.MERKLE_INCLUSION, merkle.verify_inclusion, LEAVES[0], 0, 1, ROOTS[1], (bytes(32),))
     assert found.detail == "the proof is too long"
 

@@ -237,6 +237,11 @@ def test_weak_keys() -> None:
     )
 
 
+def test_a_signature_over_a_short_hash() -> None:
+    short = custom(issuing("a"), *extensions_of(leaf()), algorithm=hashes.SHA224())
+    assert_refused(refusals.CERTIFICATE_ALGORITHM, check, short)
+
+
 def test_sha1_is_refused_below_the_root_and_not_asked_of_it(vectors: Path) -> None:
     """Infineon's issuing CA is signed over SHA-1 by the root beside it."""
     issuer, top = (pem(vectors / "ek-roots" / name) for name in ("IFX_RSA_20I.pem", "IFX_RSA_RT.pem"))

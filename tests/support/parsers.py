@@ -1,0 +1,238 @@
+"""Every parser of what strangers send, as one function of bytes: it ends, or raises an error that is declared.
+
+`make fuzz` drives them with mutated inputs, the everyday tests with the seeds in `corpus/`. What is parsed is used as
+its callers use it, and what has one encoding only must come back as it went in.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+
+from medvouch.attestation import replay
+from medvouch.attestation.evidence import QuoteRecord, UnverifiedEvidence
+from medvouch.attestation.semantics import understand
+from medvouch.cli import config
+from medvouch.crypto import certificates, keys, tpm, x509
+from medvouch.crypto.escrow import open_sealed
+from medvouch.errors import ConfigFault, InputError, Refusal
+from medvouch.formats import cbor, der, eventlog, ima, suit_commands, suit_manifest, systemd, uefi
+from medvouch.formats.cmw import Collection
+from medvouch.formats.cmw import Record as CmwRecord
+from medvouch.formats.command import Command
+from medvouch.formats.cose import Sign, Sign1
+from medvouch.formats.directive import Directive
+from medvouch.formats.ear import Ear
+from medvouch.formats.eat import Eat
+from medvouch.formats.enrolment import Proof, Request, parse_verdict
+from medvouch.formats.floor import FloorApproval
+from medvouch.formats.identity import DeviceIdentity, OwnershipAuths
+from medvouch.formats.ledger import Bundle, CertifiedCheckpoint, Checkpoint, Entry, Statement
+from medvouch.formats.manufacturing import Manifest
+from medvouch.formats.record import Place
+from medvouch.formats.reference import ReferenceValues
+from medvouch.formats.sanitisation import Released, SanitisationCertificate, Sanitised
+from medvouch.formats.suit import Envelope
+from medvouch.formats.tpm import Attest, PcrSelection, Signature
+from medvouch.formats.tpm_public import NvPublic, Public
+from medvouch.formats.trust import TrustDocument
+from medvouch.formats.update import InstalledRelease, UpdateRecord
+from medvouch.messages import payloads, topics
+from medvouch.update import metadata
+from medvouch.update.admission import Url
+from support.authorities import key
+
+Parse = Callable[[bytes], object]
+
+
+@dataclass(frozen=True)
+class Target:
+    """`run` raises nothing but `declared`."""
+
+    run: Parse
+    declared: tuple[type[Exception], ...] = (InputError, Refusal)
+
+    def __call__(self, data: bytes) -> bool:
+        """Whether the input was taken."""
+        try:
+            self.run(data)
+        except self.declared:
+            return False
+        return True
+
+
+def exact(*parsers: Parse) -> Target:
+    """Of formats that have one encoding of each value: whoever takes the bytes gives them back."""
+
+    def run(data: bytes) -> None:
+        for parse in parsers:
+            with suppress(InputError):
+                parsed: Any = parse(data)
+                assert parsed.encode() == data, parse
+
+    return Target(run)
+
+
+def each(*parsers: Parse) -> Target:
+    """All of them, whatever the others say."""
+
+    def run(data: bytes) -> None:
+        for parse in parsers:
+            with suppress(InputError, Refusal):
+                parse(data)
+
+    return Target(run)
+
+
+def text(parse: Callable[[str], object]) -> Parse:
+    """A parser of text, as bytes that are not UTF-8 reach it: not at all."""
+
+    def run(data: bytes) -> None:
+        with suppress(UnicodeDecodeError):
+            parse(data.decode())
+
+    return run
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+def _eventlog(data: bytes) -> None:
+    log = eventlog.parse(data)
+    assert eventlog.parse(log.encode()).events == log.events
+    for event in log.events:
+        uefi.describe(event)
+    uefi.claimed_secure_boot(log.events)
+    replayed = replay.replayed_pcrs(log)
+    with suppress(Refusal):
+        understand(replay.replay(replay.Logs(log), replayed).events)
+
+
+def _systemd(data: bytes) -> None:
+    for record in systemd.parse(data):
+        record.describe()
+
+
+def _ima(data: bytes) -> None:
+    for entry in ima.parse_binary(data):
+        _use_entry(entry)
+
+
+def _ima_ascii(data: str) -> None:
+    for entry in ima.parse_ascii(data):
+        _use_entry(entry)
+
+
+def _use_entry(entry: ima.Entry) -> None:
+    entry.describe()
+    _ = entry.hashed, entry.file_digest, entry.path, entry.template_algorithm
+
+
+# --- keys, certificates, messages ------------------------------------------------------------------------------------
+
+
+def _certificate(data: bytes) -> None:
+    certificates.load(data)
+    with suppress(Refusal):
+        x509.verify_chain(data, [data], [data], 1_800_000_000, profile=certificates.EK)
+
+
+def _tpm_public(data: bytes) -> None:
+    parsed = Public.parse(data)
+    assert parsed.encode() == data
+    tpm.name(data)
+    tpm.public_key(parsed)
+
+
+def _cbor(data: bytes) -> None:
+    assert cbor.encode(cbor.decode(data)) == data
+
+
+def _suit(data: bytes) -> None:
+    envelope = Envelope.parse(data)
+    Envelope.parse(envelope.encode())
+    manifest = suit_manifest.Manifest.parse(envelope.manifest)
+    manifest.encode()
+    for member, severed in envelope.members.items():
+        suit_manifest.load_member(member, severed)
+
+
+def _suit_commands(data: bytes) -> None:
+    value = cbor.decode(data)
+    with suppress(InputError):
+        suit_commands.load_sequence(value, Place("suit"))
+    suit_commands.load_parameters(value, Place("suit"))
+
+
+def _metadata(data: bytes) -> None:
+    kinds: Mapping[str, Any] = {"root": Root, "timestamp": Timestamp, "snapshot": Snapshot, "targets": Targets}
+    found = [role for role in kinds if f'"{role}"'.encode() in data] or ["root"]
+    for role in found:
+        with suppress(InputError):
+            metadata._parse(kinds[role], role, data)
+    with suppress(InputError, Refusal):
+        metadata.TrustedMetadata(data, 1_800_000_000).update_root(data)
+
+
+def _escrow(data: bytes) -> None:
+    with suppress(Refusal):
+        open_sealed(data, key("owner"), context=b"device")
+
+
+def _config(data: bytes) -> None:
+    try:
+        document = tomllib.loads(data.decode())
+    except (ValueError, RecursionError):
+        return
+    config._build(config.Config, document, "")
+
+
+def _payload(data: bytes) -> None:
+    with suppress(InputError):
+        topics.parse(data.decode(errors="replace"))
+    payloads.parse(data)
+
+
+TARGETS: Mapping[str, Target] = {
+    "cbor": Target(_cbor),
+    "certificate": Target(_certificate),
+    "cmw": each(Collection.parse, CmwRecord.parse),
+    "command": each(Command.parse),
+    "config": Target(_config, (ConfigFault,)),
+    "cose": each(Sign1.parse, Sign.parse, lambda data: Sign1.parse(data, tagged=False)),
+    "der": each(der.trim, der.signed_part, der.sort_sets),
+    "directive": exact(Directive.parse),
+    "ear": each(Ear.parse),
+    "eat": each(Eat.parse),
+    "enrolment": each(Request.parse, Proof.parse, parse_verdict),
+    "escrow": Target(_escrow),
+    "eventlog": Target(_eventlog),
+    "evidence": each(UnverifiedEvidence.parse, QuoteRecord.parse),
+    "floor": exact(FloorApproval.parse),
+    "identity": exact(DeviceIdentity.parse, OwnershipAuths.parse),
+    "ima": Target(_ima),
+    "ima-ascii": Target(text(_ima_ascii)),
+    "keys": each(keys.load_spki, keys.load_private_pem),
+    "ledger": exact(Bundle.parse, Statement.parse, Entry.parse, Checkpoint.parse, CertifiedCheckpoint.parse),
+    "manufacturing": exact(Manifest.parse),
+    "payload": Target(_payload),
+    "reference": exact(ReferenceValues.parse),
+    "sanitisation": exact(SanitisationCertificate.parse, Sanitised.parse, Released.parse),
+    "suit": Target(_suit),
+    "suit-commands": Target(_suit_commands),
+    "systemd": Target(_systemd),
+    "tpm": exact(Attest.parse, Signature.parse, PcrSelection.parse),
+    "tpm-public": each(_tpm_public, NvPublic.parse),
+    "trust": exact(TrustDocument.parse),
+    "tuf": Target(_metadata),
+    "uefi": each(
+        uefi.Variable.parse, uefi.parse_signature_lists, uefi.ImageLoad.parse, uefi.TaggedEvent.parse, uefi.decode
+    ),
+    "update": exact(UpdateRecord.parse, InstalledRelease.parse),
+    "url": Target(text(Url.parse)),
+}
