@@ -50,6 +50,10 @@ fuzz: setup ## mutated inputs for every parser, a million in all, with atheris (
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet "atheris>=2.3"
 	$(BIN)/python tools/fuzzing.py
 
+.PHONY: catalogue
+catalogue: setup ## write the catalogue of attacks into build/catalogue/, for any verifier
+	$(BIN)/python tools/catalogue.py
+
 .PHONY: deb
 deb: setup ## build the agent's package for Debian 13 into build/deb/
 	@$(BIN)/python tools/build_deb.py

@@ -160,6 +160,8 @@ class _Instrument(ast.NodeTransformer):
         self._kept: list[dict[str, tuple[str, str]]] = [{}]
         """By function: local names that are one row throughout."""
         self._returns_refusals = False
+        self._in_table = False
+        """Within a dictionary: outside of functions rows stand for refusals only there."""
         self.helpers = {
             node.name: made for node in tree.body if isinstance(node, ast.FunctionDef) and (made := self._made(node))
         }
@@ -181,6 +183,8 @@ class _Instrument(ast.NodeTransformer):
         return ast.Constant(key)
 
     def _row(self, node: ast.expr) -> tuple[str, str] | None:
+        if not self._scope and not self._in_table:
+            return None
         kept = self._kept[-1].get(node.id) if isinstance(node, ast.Name) else None
         return kept or self.names.row(node)
 
@@ -234,13 +238,19 @@ class _Instrument(ast.NodeTransformer):
             return node  # the guards are where the name is used
         return self.generic_visit(node)
 
+    def visit_Dict(self, node: ast.Dict) -> ast.AST:
+        outer, self._in_table = self._in_table, True
+        made = self.generic_visit(node)
+        self._in_table = outer
+        return made
+
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if self._row(node.value):
             return node  # its code or meaning alone
-        if row := self.names.row(node):
+        if row := self._row(node):
             return self._named(row, node)
         return self.generic_visit(node)
 

@@ -40,6 +40,7 @@ SUITES = (
     ),
     (
         "tests/unit/update", "tests/unit/release", "tests/integration/test_swtpm_sanitisation.py",
+        "tests/integration/test_swtpm_csr.py",
         "tests/integration/cli/test_ledger.py", "tests/integration/site/test_decommissioning.py",
         "tests/integration/site/test_updating.py",
     ),

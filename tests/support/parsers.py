@@ -16,28 +16,51 @@ from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from medvouch.attestation import replay
 from medvouch.attestation.evidence import QuoteRecord, UnverifiedEvidence
+from medvouch.attestation.log_rules import check_log
 from medvouch.attestation.semantics import understand
 from medvouch.cli import config
 from medvouch.crypto import certificates, keys, tpm, x509
 from medvouch.crypto.escrow import open_sealed
 from medvouch.errors import ConfigFault, InputError, Refusal
-from medvouch.formats import cbor, der, eventlog, ima, suit_commands, suit_manifest, systemd, uefi
+from medvouch.formats import (
+    cbor,
+    cel,
+    der,
+    device_path,
+    event_text,
+    eventlog,
+    ima,
+    ima_ascii,
+    sbat,
+    suit_commands,
+    suit_manifest,
+    systemd,
+    text,
+    tpm2_tools,
+    uefi,
+)
+from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.boot_option import BootOption
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cmw import Record as CmwRecord
 from medvouch.formats.command import Command
 from medvouch.formats.cose import Sign, Sign1
+from medvouch.formats.csr_attestation import Request as AttestedRequest
 from medvouch.formats.directive import Directive
 from medvouch.formats.ear import Ear
 from medvouch.formats.eat import Eat
 from medvouch.formats.enrolment import Proof, Request, parse_verdict
 from medvouch.formats.floor import FloorApproval
+from medvouch.formats.gpt import PartitionTable
 from medvouch.formats.identity import DeviceIdentity, OwnershipAuths
+from medvouch.formats.ima_signature import ImaSignature
 from medvouch.formats.ledger import Bundle, CertifiedCheckpoint, Checkpoint, Entry, Statement
 from medvouch.formats.manufacturing import Manifest
 from medvouch.formats.record import Place
 from medvouch.formats.reference import ReferenceValues
 from medvouch.formats.sanitisation import Released, SanitisationCertificate, Sanitised
 from medvouch.formats.suit import Envelope
+from medvouch.formats.tcg_csr import CsrContent, IdevidCsr
 from medvouch.formats.tpm import Attest, PcrSelection, Signature
 from medvouch.formats.tpm_public import NvPublic, Public
 from medvouch.formats.trust import TrustDocument
@@ -48,6 +71,8 @@ from medvouch.update.admission import Url
 from support.authorities import key
 
 Parse = Callable[[bytes], object]
+SELECTION = PcrSelection.of({HashAlg.SHA256: range(8)})
+"""What tpm2_quote was asked for; its file of values does not say."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +114,7 @@ def each(*parsers: Parse) -> Target:
     return Target(run)
 
 
-def text(parse: Callable[[str], object]) -> Parse:
+def written(parse: Callable[[str], object]) -> Parse:
     """A parser of text, as bytes that are not UTF-8 reach it: not at all."""
 
     def run(data: bytes) -> None:
@@ -106,11 +131,14 @@ def _eventlog(data: bytes) -> None:
     log = eventlog.parse(data)
     assert eventlog.parse(log.encode()).events == log.events
     for event in log.events:
-        uefi.describe(event)
+        event_text.describe(event)
+        event_text.title(event)
     uefi.claimed_secure_boot(log.events)
     replayed = replay.replayed_pcrs(log)
     with suppress(Refusal):
-        understand(replay.replay(replay.Logs(log), replayed).events)
+        confirmed = replay.replay(replay.Logs(log), replayed).events
+        understand(confirmed)
+        check_log(log, confirmed, range(24))
 
 
 def _systemd(data: bytes) -> None:
@@ -124,7 +152,7 @@ def _ima(data: bytes) -> None:
 
 
 def _ima_ascii(data: str) -> None:
-    for entry in ima.parse_ascii(data):
+    for entry in ima_ascii.parse_ascii(data):
         _use_entry(entry)
 
 
@@ -200,11 +228,13 @@ def _payload(data: bytes) -> None:
 
 TARGETS: Mapping[str, Target] = {
     "cbor": Target(_cbor),
+    "cel": each(cel.parse, cel.parse_tlv),
     "certificate": Target(_certificate),
     "cmw": each(Collection.parse, CmwRecord.parse),
     "command": each(Command.parse),
     "config": Target(_config, (ConfigFault,)),
     "cose": each(Sign1.parse, Sign.parse, lambda data: Sign1.parse(data, tagged=False)),
+    "csr": each(CsrContent.parse, IdevidCsr.parse, AttestedRequest.parse),
     "der": each(der.trim, der.signed_part, der.sort_sets),
     "directive": exact(Directive.parse),
     "ear": each(Ear.parse),
@@ -216,23 +246,34 @@ TARGETS: Mapping[str, Target] = {
     "floor": exact(FloorApproval.parse),
     "identity": exact(DeviceIdentity.parse, OwnershipAuths.parse),
     "ima": Target(_ima),
-    "ima-ascii": Target(text(_ima_ascii)),
+    "ima-ascii": Target(written(_ima_ascii)),
+    "ima-signature": exact(ImaSignature.parse),
     "keys": each(keys.load_spki, keys.load_private_pem),
     "ledger": exact(Bundle.parse, Statement.parse, Entry.parse, Checkpoint.parse, CertifiedCheckpoint.parse),
     "manufacturing": exact(Manifest.parse),
     "payload": Target(_payload),
     "reference": exact(ReferenceValues.parse),
+    "sbat": each(sbat.parse),
     "sanitisation": exact(SanitisationCertificate.parse, Sanitised.parse, Released.parse),
     "suit": Target(_suit),
     "suit-commands": Target(_suit_commands),
     "systemd": Target(_systemd),
     "tpm": exact(Attest.parse, Signature.parse, PcrSelection.parse),
+    "tpm2-tools": each(lambda data: tpm2_tools.parse(data, SELECTION), tpm2_tools.parse_serialized),
     "tpm-public": each(_tpm_public, NvPublic.parse),
     "trust": exact(TrustDocument.parse),
     "tuf": Target(_metadata),
     "uefi": each(
-        uefi.Variable.parse, uefi.parse_signature_lists, uefi.ImageLoad.parse, uefi.TaggedEvent.parse, uefi.decode
+        uefi.Variable.parse,
+        uefi.Variable.parse_authority,
+        uefi.parse_signature_lists,
+        uefi.ImageLoad.parse,
+        uefi.TaggedEvent.parse,
+        BootOption.parse,
+        PartitionTable.parse,
+        device_path.device_path_text,
+        text.decode,
     ),
     "update": exact(UpdateRecord.parse, InstalledRelease.parse),
-    "url": Target(text(Url.parse)),
+    "url": Target(written(Url.parse)),
 }

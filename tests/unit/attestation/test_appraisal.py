@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,10 +21,10 @@ from medvouch.crypto.certificates import DEVICE_ID
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import MedvouchError, Refusal
 from medvouch.formats.algorithms import HashAlg
-from medvouch.formats.eventlog import EventType
-from medvouch.formats.tpm import AttestType, CertifyInfo, PcrSelection, QuoteInfo
+from medvouch.formats.tpm import AttestType, PcrSelection
 from medvouch.formats.tpm_public import ObjectAttribute
-from support.authorities import ALWAYS, NOW, issuing, key
+from support.attacks import A_QUOTE, OTHER, STEPS, certifies, insecure, on_pcrs
+from support.authorities import ALWAYS, NOW, issuing
 from support.boots import SHA256, SHA384, BootBuilder, full_boot
 from support.evidence import (
     CLOCK,
@@ -45,8 +44,6 @@ from support.evidence import (
     reference,
 )
 
-OTHER = key("other")
-
 
 def judged(*changes: Change, at: int = NOW, policy: Policy = RELEASE_POLICY, **known: Any) -> Appraisal:
     parsed = UnverifiedEvidence.parse(evidence(*changes))
@@ -57,70 +54,6 @@ def code(*changes: Change, **given: Any) -> str:
     with pytest.raises(MedvouchError) as caught:
         judged(*changes, **given)
     return caught.value.code
-
-
-def on_pcrs(part: str, change: Callable[[dict[int, bytes]], dict[int, bytes]]) -> Change:
-    return part, lambda pcrs: {bank: change(values) for bank, values in pcrs.items()}
-
-
-def insecure() -> BootBuilder:
-    return BootBuilder().firmware(secure_boot=b"\0").system()
-
-
-def certifies(**changes: object) -> Change:
-    return "certify", lambda attest: replace(attest, attested=replace(attest.attested, **changes))
-
-
-A_CERTIFICATION = CertifyInfo(QUALIFIED_SIGNER, QUALIFIED_SIGNER)
-A_QUOTE = QuoteInfo(PcrSelection.of({SHA256: [0]}), bytes(32))
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """A part as it is encoded."""
-
-    data: bytes
-
-    def encode(self) -> bytes:
-        return self.data
-
-
-STEPS: dict[str, Change] = {
-    "certificate-untrusted": fix("lak_certificate", certificate(LAK, issuer=issuing("stranger"))),
-    "identity-mismatch": fix("lak_certificate", certificate(LAK, device="ab" * 16)),
-    "signer-not-enrolled": fix("lak", OTHER),
-    "quote-signature-invalid": fix("quote_key", OTHER),
-    "quote-not-generated": ("quote", lambda attest: Bytes(b"\0" + attest.encode()[1:])),
-    "quote-type-wrong": fields("quote", type=AttestType.CERTIFY, attested=A_CERTIFICATION),
-    "signer-elsewhere": fields("quote", qualified_signer=b"\x00\x0b" + bytes(31) + b"\1"),
-    "eat-key-not-certified": fix("certify_key", OTHER),
-    "key-not-tpm-bound": (
-        "ldevid_public",
-        lambda public: replace(public, attributes=public.attributes & ~ObjectAttribute.FIXED_TPM),
-    ),
-    "eat-signature-invalid": fix("eat_key", OTHER),
-    "nonce-mismatch": fields("claims", nonce=bytes(32)),
-    "audience-mismatch": fields("claims", audience="another"),
-    "client-key-mismatch": fields("claims", client_key_thumbprint=bytes(32)),
-    "ueid-mismatch": fields("claims", ueid=b"\x01" + bytes(32)),
-    "binding-mismatch": fields("quote", extra_data=bytes(32)),
-    "pcr-selection-empty": on_pcrs("pcrs", lambda _: {}),
-    "pcr-selection-partial": on_pcrs("pcrs", lambda pcrs: {pcr: pcrs[pcr] for pcr in pcrs if pcr != 4}),
-    "pcr-selection-mismatch": on_pcrs("pcrs", lambda pcrs: {**pcrs, 16: bytes(32)}),
-    "pcr-values-relabelled": on_pcrs("shown", lambda pcrs: {pcr + 1: value for pcr, value in pcrs.items()}),
-    "pcr-digest-mismatch": on_pcrs("shown", lambda pcrs: dict.fromkeys(pcrs, bytes(32))),
-    "tpm-cleared": fields("quote", clock_info=replace(CLOCK, reset_count=CLOCK.reset_count - 1)),
-    "clock-went-back": fields("quote", clock_info=replace(CLOCK, clock=CLOCK.clock - 1)),
-    "boot-count-mismatch": fields("claims", boot_count=CLOCK.reset_count + 1),
-    "log-digest-mismatch": fields("claims", uefi_log_digest=bytes(32)),
-    "eventlog-truncated": fix("uefi", full_boot().log.encode()[:-1]),
-    "systemd-malformed": fix("systemd", b"no log"),
-    "ima-truncated": fix("ima", b"\0"),
-    "pcr-mismatch": on_pcrs("pcrs", lambda pcrs: {pcr: bytes(31) + b"\1" for pcr in pcrs}),
-    "secure-boot-off": ("boot", lambda _: insecure()),
-    "event-unexpected": ("boot", lambda boot: boot.event(12, EventType.EV_EFI_ACTION, b"another")),
-}
-"""By the code that they are refused with, one change for each step, in the order of the steps."""
 
 
 def test_good_evidence_is_affirmed() -> None:

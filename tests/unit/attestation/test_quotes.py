@@ -184,6 +184,7 @@ def test_a_replay() -> None:
         (bytes(32), quote_refusals.NONCE_CONSTANT),
         (b"\xff" * 8, quote_refusals.NONCE_CONSTANT),
     ],
+    ids=["empty", "short", "zeros", "ones"],
 )
 def test_challenges_that_are_none(nonce: bytes, kind: RefusalKind) -> None:
     """Also where the quote answers them."""
