@@ -24,8 +24,8 @@ from fuzz_seeds import read_seeds, seeded, write_seeds
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "fuzz"
 RUNS = 40_000
-MAX_BYTES = 4096
-SEED_BYTES = 2048
+MAX_BYTES = 8192
+SEED_BYTES = 6144
 TIMEOUT_S = 10
 RSS_MIB = 1024
 

@@ -160,8 +160,6 @@ class _Instrument(ast.NodeTransformer):
         self._kept: list[dict[str, tuple[str, str]]] = [{}]
         """By function: local names that are one row throughout."""
         self._returns_refusals = False
-        self._in_table = False
-        """Within a dictionary: outside of functions rows stand for refusals only there."""
         self.helpers = {
             node.name: made for node in tree.body if isinstance(node, ast.FunctionDef) and (made := self._made(node))
         }
@@ -183,8 +181,8 @@ class _Instrument(ast.NodeTransformer):
         return ast.Constant(key)
 
     def _row(self, node: ast.expr) -> tuple[str, str] | None:
-        if not self._scope and not self._in_table:
-            return None
+        if not self._scope:
+            return None  # tables say something of rows and refuse nothing
         kept = self._kept[-1].get(node.id) if isinstance(node, ast.Name) else None
         return kept or self.names.row(node)
 
@@ -237,12 +235,6 @@ class _Instrument(ast.NodeTransformer):
         if self._scope and any(self.names.row(value) for value in values):
             return node  # the guards are where the name is used
         return self.generic_visit(node)
-
-    def visit_Dict(self, node: ast.Dict) -> ast.AST:
-        outer, self._in_table = self._in_table, True
-        made = self.generic_visit(node)
-        self._in_table = outer
-        return made
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         return node

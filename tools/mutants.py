@@ -36,7 +36,7 @@ TABLE = ROOT / "tests" / "guards.toml"
 SUITES = (
     (
         "tests/unit/attestation", "tests/unit/crypto", "tests/unit/ledger", "tests/unit/cli", "tests/unit/daemon",
-        "tests/unit/collector", "tests/integration/ledger", "tests/integration/enrolment",
+        "tests/unit/collector", "tests/unit/assurance", "tests/integration/ledger", "tests/integration/enrolment",
     ),
     (
         "tests/unit/update", "tests/unit/release", "tests/integration/test_swtpm_sanitisation.py",

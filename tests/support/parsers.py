@@ -17,9 +17,10 @@ from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 from medvouch.attestation import replay
 from medvouch.attestation.evidence import QuoteRecord, UnverifiedEvidence
 from medvouch.attestation.log_rules import check_log
+from medvouch.attestation.policy import parse_policy
 from medvouch.attestation.semantics import understand
 from medvouch.cli import config
-from medvouch.crypto import certificates, keys, tpm, x509
+from medvouch.crypto import certificates, jws, keys, tpm, x509
 from medvouch.crypto.escrow import open_sealed
 from medvouch.errors import ConfigFault, InputError, Refusal
 from medvouch.formats import (
@@ -31,6 +32,7 @@ from medvouch.formats import (
     eventlog,
     ima,
     ima_ascii,
+    pe,
     sbat,
     suit_commands,
     suit_manifest,
@@ -44,10 +46,13 @@ from medvouch.formats.boot_option import BootOption
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cmw import Record as CmwRecord
 from medvouch.formats.command import Command
+from medvouch.formats.corim import Comid, Corim
+from medvouch.formats.corim_reference import from_corim
 from medvouch.formats.cose import Sign, Sign1
 from medvouch.formats.csr_attestation import Request as AttestedRequest
 from medvouch.formats.directive import Directive
 from medvouch.formats.ear import Ear
+from medvouch.formats.ear_json import ear_from_json
 from medvouch.formats.eat import Eat
 from medvouch.formats.enrolment import Proof, Request, parse_verdict
 from medvouch.formats.floor import FloorApproval
@@ -59,6 +64,7 @@ from medvouch.formats.manufacturing import Manifest
 from medvouch.formats.record import Place
 from medvouch.formats.reference import ReferenceValues
 from medvouch.formats.sanitisation import Released, SanitisationCertificate, Sanitised
+from medvouch.formats.slot_image import read_image
 from medvouch.formats.suit import Envelope
 from medvouch.formats.tcg_csr import CsrContent, IdevidCsr
 from medvouch.formats.tpm import Attest, PcrSelection, Signature
@@ -207,6 +213,19 @@ def _metadata(data: bytes) -> None:
         metadata.TrustedMetadata(data, 1_800_000_000).update_root(data)
 
 
+def _corim(data: bytes) -> None:
+    from_corim(Corim.parse(data))
+
+
+def _image(data: bytes) -> None:
+    _ = read_image(data).version
+
+
+def _token(data: str) -> None:
+    with suppress(Refusal):
+        jws.verify_compact(data, [key("owner").public_key()], typ="eat+jwt")
+
+
 def _escrow(data: bytes) -> None:
     with suppress(Refusal):
         open_sealed(data, key("owner"), context=b"device")
@@ -233,11 +252,13 @@ TARGETS: Mapping[str, Target] = {
     "cmw": each(Collection.parse, CmwRecord.parse),
     "command": each(Command.parse),
     "config": Target(_config, (ConfigFault,)),
+    "corim": each(Corim.parse, Comid.parse, _corim),
     "cose": each(Sign1.parse, Sign.parse, lambda data: Sign1.parse(data, tagged=False)),
     "csr": each(CsrContent.parse, IdevidCsr.parse, AttestedRequest.parse),
     "der": each(der.trim, der.signed_part, der.sort_sets),
     "directive": exact(Directive.parse),
     "ear": each(Ear.parse),
+    "ear-json": Target(lambda data: ear_from_json(jws.parse_object(data))),
     "eat": each(Eat.parse),
     "enrolment": each(Request.parse, Proof.parse, parse_verdict),
     "escrow": Target(_escrow),
@@ -245,13 +266,17 @@ TARGETS: Mapping[str, Target] = {
     "evidence": each(UnverifiedEvidence.parse, QuoteRecord.parse),
     "floor": exact(FloorApproval.parse),
     "identity": exact(DeviceIdentity.parse, OwnershipAuths.parse),
+    "image": Target(_image),
     "ima": Target(_ima),
     "ima-ascii": Target(written(_ima_ascii)),
     "ima-signature": exact(ImaSignature.parse),
+    "jws": Target(written(_token)),
     "keys": each(keys.load_spki, keys.load_private_pem),
     "ledger": exact(Bundle.parse, Statement.parse, Entry.parse, Checkpoint.parse, CertifiedCheckpoint.parse),
     "manufacturing": exact(Manifest.parse),
     "payload": Target(_payload),
+    "pe": each(pe.sections, lambda data: pe.authenticode(data, HashAlg.SHA256)),
+    "policy": Target(written(parse_policy)),
     "reference": exact(ReferenceValues.parse),
     "sbat": each(sbat.parse),
     "sanitisation": exact(SanitisationCertificate.parse, Sanitised.parse, Released.parse),

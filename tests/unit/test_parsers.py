@@ -33,5 +33,5 @@ def test_every_format_that_parses_is_fuzzed() -> None:
     fuzzed = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     for path in sorted((ROOT / "agent" / "medvouch" / "formats").glob("*.py")):
         functions = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
-        if any(function.name.startswith("parse") for function in functions) and path.stem not in WITHIN:
+        if any(function.name.startswith(("parse", "read_")) for function in functions) and path.stem not in WITHIN:
             assert f"medvouch.formats.{path.stem}" in fuzzed or hasattr(parsers, path.stem), path.stem
