@@ -168,8 +168,11 @@ def record() -> Ran:
     run_jobs(jobs, lambda job: print(f"  ran {' '.join(job.arguments[:4])} ..."))
     whole = Ran()
     for job in jobs:
-        if job.ran is None or job.ran.failed:
-            sys.exit(f"with all guards on: {job.ran.failed if job.ran else 'tests that do not end'}")
+        if job.ran is None:
+            sys.exit("with all guards on there are tests that do not end")
+        for test in job.ran.failed:
+            print(f"  fails with all guards on, and so stands for none: {test}")
+            job.ran.fired.pop(test, None)
         whole.fired.update(job.ran.fired)
         whole.random += job.ran.random
         whole.seconds.update(job.ran.seconds)

@@ -30,6 +30,7 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cose import Sign1
 from support.catalogue_attack import Attack
+from support.catalogue_enrolment import enrolment_attacks, judge_enrolment
 from support.catalogue_evidence import evidence_attacks
 from support.catalogue_others import other_attacks
 
@@ -48,12 +49,14 @@ keys are made for this catalogue. Certificates and public keys are DER, times se
 | `message` | `message.cose`, `public.der` | the COSE_Sign1, content type `given.content_type` |
 | `result` | `result.cwt`, `appraiser.der` | the attestation result as one on `given` |
 | `structure` | `input.bin` | it as `given.format`, in bounded memory and time |
+| `enrolment` | `request.cose`, `vendor.der`, `maker.der`, `manifest.cose`, `manifest-key.der` | it at `given.at` |
 
 Evidence that can be read is there in parts as well, for verifiers of quotes and logs alone: `attest.bin` (TPMS_ATTEST),
 `signature.bin` (TPMT_SIGNATURE), `lak.der`, `pcrs.json`, `uefi.bin` (TCG2 event log).
 
 The codes are ours and are told in docs/reference/refusals.md; that of a `structure` is the format and one of truncated,
-trailing, limit and malformed. One folder, `honest`, is refused by nobody: its code is empty.
+trailing, limit and malformed. Two folders are honest, and refused by nobody: their
+code is empty.
 """
 
 
@@ -61,7 +64,7 @@ def write(folder: Path) -> list[Attack]:
     """Write the catalogue anew; what stands in `folder` is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    written = [*evidence_attacks(), *other_attacks()]
+    written = [*evidence_attacks(), *other_attacks(), *enrolment_attacks()]
     for attack in written:
         place = folder / attack.id
         place.mkdir()
@@ -156,6 +159,7 @@ JUDGES = {
     "message": judge_message,
     "result": judge_result,
     "structure": judge_structure,
+    "enrolment": judge_enrolment,
 }
 
 
