@@ -1,6 +1,6 @@
 """Switches off every guard in turn, and demands that the test which stands for it turns red (`make mutants`).
 
-    python tools/mutants.py            each guard against its test in tests/guards.toml
+    python tools/mutants.py            each guard against its test in tests/guards.toml, and those beside that one
     python tools/mutants.py --record   write tests/guards.toml anew: a test that refuses by this guard, for each
     python tools/mutants.py --all      also against every other test that the guard refuses in, and list what turns red
     ... WORD                           only guards with this word in their key
@@ -111,6 +111,8 @@ class Job:
     off: str | None = None
     ran: Ran | None = None
     timeout_s: float = TIMEOUT_S
+    endless: bool = False
+    """It was ended after `timeout_s`."""
 
 
 def run_jobs(jobs: Sequence[Job], done: Callable[[Job], None]) -> None:
@@ -136,6 +138,7 @@ def run_jobs(jobs: Sequence[Job], done: Callable[[Job], None]) -> None:
             if time.monotonic() > until:
                 process.kill()
                 process.join()
+                job.endless = True
                 del running[receiver]
                 done(job)
 
@@ -212,7 +215,7 @@ def choose(
     jobs = [Job(found[g.key][:TRIED], g.key) for g in wanted if g.key not in table and g.key in found]
 
     def ended(job: Job) -> None:
-        failed = job.ran.failed if job.ran else job.arguments[:1]
+        failed = job.ran.failed if job.ran else ()
         proven = [test for test in job.arguments if test in failed]
         print(f"  {job.off}: {proven[0] if proven else 'nothing turns red'}", flush=True)
         if job.off and proven:
@@ -238,10 +241,12 @@ class Verdict:
 
 
 def judge(guard: guards.Found, job: Job, table: Mapping[str, str], by_key: Mapping[str, guards.Found]) -> Verdict:
-    """Whether its own test turned red, and which others did."""
+    """Whether its own test turned red, for want of this guard, and which others did."""
+    own = table[guard.key]
     if job.ran is None:
-        return Verdict(guard, red=True, inexact=(), others=("(did not end)",))
-    own, failed = table[guard.key], job.ran.failed
+        return Verdict(guard, job.endless, (), ("(did not end)",))
+    failed = job.ran.failed
+    red = own in failed and guard.key in job.ran.fired.get(own, ())
     stand_for: dict[str, list[guards.Found]] = {}
     for key, test in table.items():
         if key in by_key:
@@ -253,14 +258,14 @@ def judge(guard: guards.Found, job: Job, table: Mapping[str, str], by_key: Mappi
         and any(other.module == guard.module for other in stand_for.get(test, ()))
         and all(other.code != guard.code for other in stand_for[test])
     ]
-    return Verdict(guard, own in failed, inexact, [test for test in failed if test not in (own, *inexact)])
+    return Verdict(guard, red, inexact, [test for test in failed if test not in (own, *inexact)])
 
 
 def run_mutants(wanted: Sequence[guards.Found], table: Mapping[str, str], also: Mapping[str, Sequence[str]]) -> int:
     """Every guard off in turn; the exit code."""
     by_key = {guard.key: guard for guard in guards.guards()}
-    started, bad, done = time.monotonic(), [], 0
-    jobs = [Job([table[g.key], *(t for t in also.get(g.key, ()) if t != table[g.key])], g.key) for g in wanted]
+    started, bad, done = time.monotonic(), control(wanted, table), 0
+    jobs = [Job(_to_run(guard, table, also.get(guard.key, ()), by_key), guard.key) for guard in wanted]
 
     def ended(job: Job) -> None:
         nonlocal done
@@ -280,6 +285,27 @@ def run_mutants(wanted: Sequence[guards.Found], table: Mapping[str, str], also: 
     seconds = time.monotonic() - started
     print(f"{len(jobs)} guards of {codes} codes in {seconds:.0f} s, {len(bad)} of them not shown by their test")
     return 1 if bad else 0
+
+
+def _to_run(
+    guard: guards.Found, table: Mapping[str, str], also: Sequence[str], by_key: Mapping[str, guards.Found]
+) -> list[str]:
+    """Its own test, those beside it that stand for other guards of the module, and what is asked for."""
+    own = table[guard.key]
+    beside = [test for key, test in table.items() if key in by_key and by_key[key].module == guard.module]
+    same_file = [test for test in beside if test.partition("::")[0] == own.partition("::")[0]]
+    return list(dict.fromkeys([own, *same_file, *also]))
+
+
+def control(wanted: Sequence[guards.Found], table: Mapping[str, str]) -> list[str]:
+    """Tests that fail with every guard on, and so show nothing of one that is off."""
+    tests = sorted({table[guard.key] for guard in wanted})
+    halves = [Job(half, timeout_s=600) for half in (tests[::2], tests[1::2]) if half]
+    run_jobs(halves, lambda _: None)
+    failed = [test for half in halves for test in half.arguments if half.ran is None or test not in half.ran.passed]
+    for test in failed:
+        print(f"           FAILS    with all guards on: {test}", flush=True)
+    return failed
 
 
 def missing(wanted: Iterable[guards.Found], table: Mapping[str, str]) -> list[str]:
