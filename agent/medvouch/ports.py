@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
@@ -273,15 +273,28 @@ class Slots(Protocol):
         """Bytes that an image may have."""
         ...
 
-    def write(self, slot: str, chunks: Iterable[bytes]) -> None:
+    def extent(self, slot: str) -> int:
+        """Bytes that can be read from a slot, whatever they are; 0 of one that was never written."""
+        ...
+
+    def write(
+        self,
+        slot: str,
+        chunks: Iterable[bytes],
+        *,
+        start: int = 0,
+        durable: Callable[[int], None] | None = None,
+    ) -> None:
         """An image from its first byte on; it is on the medium when this returns.
 
         From its first moment on the slot is not booted until `activate`. What `chunks` raises passes through.
+        `start`: so many bytes stay as they are, and `chunks` follow them. `durable` is told now and then how many bytes
+        are on the medium, so that who is interrupted can go on from there.
         """
         ...
 
-    def read(self, slot: str, size: int) -> Iterator[bytes]:
-        """The first `size` bytes, from the medium itself and not from what a cache remembers of it."""
+    def read(self, slot: str, size: int, *, start: int = 0) -> Iterator[bytes]:
+        """`size` bytes from `start` on, from the medium itself and not from what a cache remembers of it."""
         ...
 
     def activate(self, slot: str) -> None:
@@ -372,15 +385,41 @@ class Store(Protocol):
         ...
 
 
+class Remote(Protocol):
+    """A file at a URL, read piece by piece over one connection. Blocking; raises what a Fetcher does."""
+
+    @property
+    def validator(self) -> str:
+        """What the server calls the state of the file that is being read; empty before the first piece, and where it
+        has no name for it.
+        """
+        ...
+
+    def read(self, start: int, end: int | None = None) -> Generator[bytes, None, None]:
+        """The bytes [start, end), or all from `start` on, in chunks as of `Fetcher.fetch`.
+
+        NetworkFault `fetch-no-range` where the server has another state of the file by now, or gives no pieces.
+        """
+        ...
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
+
+
 class Fetcher(Protocol):
     """Gets what stands at a URL. Blocking.
 
     NetworkFault `fetch-not-found` (404, 403), `fetch-failed` (any other answer that is not the contents, redirects
-    too) and `fetch-unreachable` (no connection, no answer in time, body cut short).
+    too), `fetch-unreachable` (no connection, no answer in time, body cut short) and `fetch-proxy` (the proxy refuses).
     """
 
     def fetch(self, url: str) -> Generator[bytes, None, None]:
-        """The contents in chunks of at most 16 KiB, as they come; who has enough closes the generator."""
+        """The contents in chunks of at most 1 MiB, as they come; who has enough closes the generator."""
+        ...
+
+    def open(self, url: str, validator: str = "") -> Remote:
+        """The file there, to be read in pieces; `validator`: only in this state, as another Remote called it."""
         ...
 
 

@@ -269,4 +269,6 @@ root = "{publisher.root_path}"
 payloads = ["{publisher.payloads}"]
 vendor = "{VENDOR_DOMAIN}"
 class_name = "{DEVICE_CLASS}"
+jitter = 0
+{site.update_settings}
 '''

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medvouch.adapters.files import write_durably
@@ -20,6 +20,7 @@ from medvouch.formats.enrolment import ueid
 from medvouch.release.manifests import build_manifest, integrated, sign_envelope
 from medvouch.release.repository import AuthoredRepository, Periods
 from medvouch.release.tuf_signing import RepositoryKeys
+from medvouch.update.blocks import BLOCKS, index_of
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass
 from medvouch_sim.fixtures import SECURITY_EPOCHS, private_key
@@ -69,6 +70,12 @@ class Release:
     """The payload's SHA-256 where it is not that of `image`."""
     size: int = -1
     """The payload's size likewise."""
+    index: bytes = b""
+    """The block index that comes with it, encoded; it is served beside the image."""
+
+    def indexed(self) -> Release:
+        """The same release with a block index."""
+        return replace(self, index=index_of([self.image], len(self.image)).encode())
 
     @classmethod
     def of_fixtures(cls, version: str, reference: bytes) -> Release:
@@ -123,14 +130,23 @@ class Publisher:
             device=release.device,
             image=Payload(SLOT, uri or f"{self.payloads}{release.version}.img", digest, size),
             contents=carried,
+            others=self._others(release),
         )
         makers = [signer(role) for role in _RELEASE_SIGNERS] if release_signers is None else release_signers
         quality = [signer("quality")] if quality_signers is None else quality_signers
         return sign_envelope(manifest, makers, quality, integrated(carried))
 
+    def _others(self, release: Release) -> list[Payload]:
+        if not release.index:
+            return []
+        uri = f"{self.payloads}{release.version}.img.blocks"
+        return [Payload(BLOCKS, uri, hashlib.sha256(release.index).digest(), len(release.index))]
+
     def publish(self, release: Release, envelope: bytes | None = None) -> None:
         """Serve a release's image, and list its envelope."""
         write_durably(self.directory / "images" / f"{release.version}.img", release.image)
+        if release.index:
+            write_durably(self.directory / "images" / f"{release.version}.img.blocks", release.index)
         self.repository.add_release(release.version, {ENVELOPE: envelope or self.envelope(release)})
         self.repository.publish(self.now)
 

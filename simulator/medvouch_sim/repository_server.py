@@ -6,6 +6,8 @@ status, with half a body or with one that never ends.
 
 from __future__ import annotations
 
+import os
+import re
 import ssl
 import threading
 import time
@@ -14,11 +16,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 
 CHUNK_BYTES = 16 << 10
+SEND_BYTES = 256 << 10
 _END_WAIT_S = 5.0
+_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})?")
 
 Answer = Callable[["Exchange"], None]
 """Answers one request in some way of its own."""
@@ -37,7 +41,13 @@ class Exchange:
         self._handler.send_response(status)
         for name, value in headers.items():
             self._handler.send_header(name.replace("_", "-"), value)
+        if not {"Content_Length", "Transfer_Encoding"} & headers.keys():
+            self._handler.send_header("Connection", "close")
         self._handler.end_headers()
+
+    def asked(self, header: str) -> str:
+        """A header of the request, or nothing."""
+        return self._handler.headers.get(header, "")
 
     def body(self, data: bytes) -> None:
         """Some of the body."""
@@ -52,6 +62,10 @@ class RepositoryServer:
         self._scheme = "https" if tls else "http"
         self.requests: list[str] = []
         """Paths asked for, in order."""
+        self.sent: list[tuple[str, int]] = []
+        """Path and bytes of each body that was sent, in order; of files only."""
+        self.ranges = True
+        """Whether pieces of files are given (RFC 9110, 14)."""
         self._answers: dict[str, Answer] = {}
         self._tls = tls
         self._listen(0)
@@ -168,6 +182,14 @@ def contents(data: bytes) -> Answer:
     return answer
 
 
+def piece(asked: str, size: int) -> tuple[int, int] | None:
+    """The one range [start, end) that a Range header asks for; None: the whole file, as for what is no single range."""
+    found = _RANGE.fullmatch(asked)
+    if found is None:
+        return None
+    return int(found[1]), min(int(found[2]) + 1 if found[2] else size, size)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
@@ -183,6 +205,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = _END_WAIT_S
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         """The file, or what was planned in its place."""
@@ -193,6 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = owner.answer_for(path)
         try:
             answer(exchange) if answer else exchange.serve()
+            self.close_connection |= answer is not None
         except OSError:
             self.close_connection = True  # the client has seen enough
 
@@ -201,7 +225,30 @@ class _Handler(BaseHTTPRequestHandler):
         if file is None:
             status(404)(exchange)
             return
-        contents(file.read_bytes())(exchange)
+        with file.open("rb") as opened:
+            found = os.fstat(opened.fileno())
+            tag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+            wanted = piece(exchange.asked("Range"), found.st_size) if self.server.owner.ranges else None
+            if wanted is None or exchange.asked("If-Range") not in ("", tag):
+                exchange.head(200, Content_Length=str(found.st_size), ETag=tag)
+                self._send(exchange.path, opened, 0, found.st_size)
+            elif wanted[0] >= wanted[1]:
+                status(416, Content_Range=f"bytes */{found.st_size}")(exchange)
+            else:
+                start, end = wanted
+                span = f"bytes {start}-{end - 1}/{found.st_size}"
+                exchange.head(206, Content_Length=str(end - start), Content_Range=span, ETag=tag)
+                self._send(exchange.path, opened, start, end)
+
+    def _send(self, path: str, opened: BinaryIO, start: int, end: int) -> None:
+        opened.seek(start)
+        at = start
+        try:
+            while at < end and (data := opened.read(min(SEND_BYTES, end - at))):
+                self.wfile.write(data)
+                at += len(data)
+        finally:
+            self.server.owner.sent.append((path, at - start))
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing."""

@@ -86,7 +86,7 @@ class Site:
     """Everything but the gateways, in `directory`. `references`: signed reference values of the releases in use.
 
     `publisher`: who publishes updates for its gateways, if anybody does. `watch_boots`: the collector challenges each
-    gateway that booted.
+    gateway that booted. `update_settings`: more lines of `[update]` in their configuration.
     """
 
     directory: Path
@@ -95,6 +95,7 @@ class Site:
     started_at: int = field(default_factory=lambda: int(time.time()))
     manifest_entries: list[ManifestEntry] = field(default_factory=list)
     publisher: Publisher | None = None
+    update_settings: str = ""
     floor: int = SECURITY_EPOCHS["1.0.0"]
     """The security epoch that gateways enrol at: of the release they are built with."""
     voice: MqttTransport | None = None

@@ -15,21 +15,34 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(folder)
+            write_all(descriptor, data)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
+        beside.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
         remedy = "free space or mend the file system, then start again"
         raise StorageFault("file-not-written", f"{path}: {error.strerror}", remedy=remedy) from error
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """All of it, in as many calls as the system needs."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def sync_folder(path: Path) -> None:
+    """The names in a folder are on the medium."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.adapters.files import read_bounded, sync_folder, write_durably
 from medvouch.errors import StorageFault
 
 MAX_FILE_BYTES = 64 << 20
@@ -41,11 +40,7 @@ class FileMetadataStore:
         path = self._path(name)
         try:
             path.unlink()
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(path.parent)
         except FileNotFoundError:
             return
         except OSError as error:

@@ -13,13 +13,14 @@ import dataclasses
 import errno
 import mmap
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.adapters.files import read_bounded, sync_folder, write_all, write_durably
 from medvouch.errors import InputError, StorageFault
 from medvouch.formats.record import Named, Place, Record, Uint
 
@@ -29,6 +30,12 @@ EMPTY, WRITTEN, GOOD, BAD = STATES = ("empty", "written", "good", "bad")
 MAX_RECORD_BYTES = 1024
 READ_BYTES = 1 << 20
 """At a time; a multiple of every block size, as O_DIRECT wants it."""
+ALIGNMENT = 4096
+"""Of offsets and lengths for O_DIRECT: the largest block of disks."""
+CHECKPOINT_BYTES = 512 << 10
+"""Between two points at which a write can go on after an interruption."""
+CHECKPOINT_SHARE = 10
+"""A checkpoint comes no sooner than this many times its own cost after the last one: a fast source has fewer."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -153,7 +160,7 @@ class FileSlots:
         slots = cls(directory)
         with slots._faults("slot-unwritable", "a"):
             directory.mkdir(parents=True, exist_ok=True)
-        slots._fill("a", image, capacity)
+        slots._fill("a", image, capacity, 0, Pace(None))
         slots._keep(BootRecord("a", None, "a", {"a": GOOD, "b": EMPTY}, capacity))
         return slots
 
@@ -193,22 +200,37 @@ class FileSlots:
         """Bytes that an image may have."""
         return self.record().capacity
 
-    def write(self, slot: str, chunks: Iterable[bytes]) -> None:
-        """An image from its first byte on; whatever ends this before its end leaves the slot empty."""
+    def extent(self, slot: str) -> int:
+        """Bytes in the file of a slot, of which a slot has no more than its capacity."""
+        with self._faults("slot-unreadable", slot):
+            try:
+                return min(self.path(slot).stat().st_size, self.capacity())
+            except FileNotFoundError:
+                return 0
+
+    def write(
+        self,
+        slot: str,
+        chunks: Iterable[bytes],
+        *,
+        start: int = 0,
+        durable: Callable[[int], None] | None = None,
+    ) -> None:
+        """An image from its first byte on, or its rest; whatever ends this before its end leaves the slot empty."""
         record = self.record().emptied(slot)
         self._keep(record)
-        self._fill(slot, chunks, record.capacity)
+        self._fill(slot, chunks, record.capacity, start, Pace(durable))
         self._change(lambda present: present.written(slot))
 
-    def read(self, slot: str, size: int) -> Iterator[bytes]:
-        """The first `size` bytes, from the medium; `slot-unreadable` also where there are fewer."""
+    def read(self, slot: str, size: int, *, start: int = 0) -> Iterator[bytes]:
+        """`size` bytes from `start` on, from the medium; `slot-unreadable` also where there are fewer."""
         with self._faults("slot-unreadable", slot):
             descriptor, direct = self._open(slot)
             try:
                 if not direct:
                     os.fsync(descriptor)
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                yield from _chunks(descriptor, size)
+                yield from _chunks(descriptor, start, start + size)
             finally:
                 os.close(descriptor)
 
@@ -242,24 +264,37 @@ class FileSlots:
             code = "slot-full" if full else "slot-unwritable"
             raise StorageFault(code, error.detail, place="boot record", remedy=error.remedy) from error
 
-    def _fill(self, slot: str, chunks: Iterable[bytes], capacity: int) -> None:
+    def _fill(self, slot: str, chunks: Iterable[bytes], capacity: int, start: int, pace: Pace) -> None:
         """The image is on the medium when this returns; its record is not changed."""
         with self._faults("slot-unwritable", slot):
-            descriptor = os.open(self.path(slot), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = self._emptied(slot, start)
         try:
-            left = capacity
+            offset = start
             for chunk in chunks:
-                if (left := left - len(chunk)) < 0:
+                if offset + len(chunk) > capacity:
                     raise _full(slot, f"an image of more than the {capacity} bytes that a slot has")
                 with self._faults("slot-unwritable", slot):
-                    _write_all(descriptor, chunk)
+                    write_all(descriptor, chunk)
+                    offset += len(chunk)
+                    pace.written(descriptor, offset)
             with self._faults("slot-unwritable", slot):
                 os.fsync(descriptor)
-                os.fsync(folder)
         finally:
             os.close(descriptor)
-            os.close(folder)
+
+    def _emptied(self, slot: str, start: int) -> int:
+        """The file of a slot, cut off at `start` and to be written from there; its name is on the medium."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if start else os.O_TRUNC)
+        descriptor = os.open(self.path(slot), flags, 0o600)
+        try:
+            if start:
+                os.ftruncate(descriptor, start)
+                os.lseek(descriptor, start, os.SEEK_SET)
+            sync_folder(self.directory)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _open(self, slot: str) -> tuple[int, bool]:
         """A descriptor, and whether it reads past the page cache."""
@@ -283,22 +318,37 @@ class FileSlots:
             raise StorageFault(code, detail, place=f"slot {slot}", remedy="check the disk and its mount") from error
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+class Pace:
+    """When what was written so far is brought to the medium and told to `durable`: seldom enough to cost little."""
+
+    def __init__(self, durable: Callable[[int], None] | None) -> None:
+        self._durable = durable
+        self._told: int | None = None
+        self._not_before = 0.0
+
+    def written(self, descriptor: int, offset: int) -> None:
+        """So many bytes were; at every CHECKPOINT_BYTES, as long as that takes less than 1/CHECKPOINT_SHARE of all."""
+        if self._told is None:
+            self._told = offset
+        if self._durable is None or offset < self._told + CHECKPOINT_BYTES or time.monotonic() < self._not_before:
+            return
+        began = time.monotonic()
+        os.fdatasync(descriptor)
+        self._durable(offset)
+        self._told = offset
+        self._not_before = time.monotonic() + (time.monotonic() - began) * CHECKPOINT_SHARE
 
 
-def _chunks(descriptor: int, size: int) -> Iterator[bytes]:
+def _chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
     """Through a page-aligned buffer at aligned offsets, which O_DIRECT needs; only the last read of a file is short."""
-    with mmap.mmap(-1, READ_BYTES) as buffer:
-        offset = 0
-        while offset < size:
-            got = os.preadv(descriptor, [buffer], offset)
-            wanted = min(READ_BYTES, size - offset)
+    with mmap.mmap(-1, READ_BYTES) as buffer, memoryview(buffer) as view:
+        offset = start - start % ALIGNMENT
+        while offset < end:
+            wanted = min(READ_BYTES, end - offset)
+            got = os.preadv(descriptor, [view[: -(-wanted // ALIGNMENT) * ALIGNMENT]], offset)
             if got < wanted:
                 raise OSError(errno.EIO, f"it ends after {offset + got} bytes")
-            yield buffer[:wanted]
+            yield buffer[max(start - offset, 0) : wanted]
             offset += wanted
 
 

@@ -21,11 +21,16 @@ from medvouch.formats.trust import MAX_REFERENCE_BYTES
 
 if TYPE_CHECKING:
     from medvouch.cli.parsing import Subparsers
+    from medvouch.update.payload import Payload
 
 MAX_KEY_FILE = 1 << 16
 """Bytes."""
 MAX_SEQUENCE = 2**63 - 1
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+")
+
+
+READ_BYTES = 1 << 20
+"""Of an image at a time."""
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -60,6 +65,11 @@ def _add_build(subparsers: Subparsers) -> None:
     )
     for name, form, words in options:
         parser.add_argument(name, required=True, help=words, **form)
+    words = "where the block index goes, by which devices fetch no more of the image than they lack"
+    parser.add_argument("--blocks", type=out_file, metavar="FILE", help=words)
+    parser.add_argument(
+        "--blocks-uri", type=_url, metavar="URL", help="where devices will find it (--uri with .blocks)"
+    )
 
 
 def _add_sign(subparsers: Subparsers) -> None:
@@ -128,8 +138,25 @@ def build(options: argparse.Namespace) -> int:
         device=DeviceClass.named(options.vendor, options.device_class),
         image=Payload(SLOT, options.uri, digest, size),
         contents=contents,
+        others=[_indexed(options, size)] if options.blocks else [],
     )
     return _written(manifests.build_envelope(manifest, manifests.integrated(contents)), options.out, options)
+
+
+def _indexed(options: argparse.Namespace, size: int) -> Payload:
+    """Write the block index of the image; as what a manifest names it."""
+    from medvouch.update.blocks import BLOCKS, index_of  # noqa: PLC0415
+    from medvouch.update.payload import Payload  # noqa: PLC0415
+
+    try:
+        with options.image.open("rb") as file:
+            data = index_of(iter(lambda: file.read(READ_BYTES), b""), size).encode()
+    except OSError as error:
+        remedy = "check path and permissions"
+        raise StorageFault("file-unreadable", f"{options.image}: {error.strerror}", remedy=remedy) from error
+    write_durably(options.blocks, data)
+    uri = options.blocks_uri or f"{options.uri}.blocks"
+    return Payload(BLOCKS, uri, hashlib.sha256(data).digest(), len(data))
 
 
 def sign(options: argparse.Namespace) -> int:

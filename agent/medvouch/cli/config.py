@@ -56,6 +56,34 @@ Urls = Annotated[
     tuple[str, ...],
     Rule(lambda v: len(v) <= MAX_URLS and all(map(_url, v)), f"up to {MAX_URLS} addresses such as https://host/path/"),
 ]
+_STICK = re.compile(r"file:///[^?#\s]+")
+"""A repository in a directory."""
+
+
+def _base(value: str) -> bool:
+    plain = len(value) <= MAX_URL and value.isascii() and value.isprintable()
+    return _url(value) or (plain and _STICK.fullmatch(value) is not None)
+
+
+_BASES = "such as https://host/path/ or file:///path/"
+Base = Annotated[str, Rule(lambda v: v == "" or _base(v), f"an address {_BASES}, or empty")]
+Bases = Annotated[
+    tuple[str, ...], Rule(lambda v: len(v) <= MAX_URLS and all(map(_base, v)), f"up to {MAX_URLS} addresses {_BASES}")
+]
+_PROXY = re.compile(r"http://[^/?#@\s:]+:([1-9][0-9]{0,4})/?")
+ProxyUrl = Annotated[
+    str,
+    Rule(
+        lambda v: v == "" or ((found := _PROXY.fullmatch(v)) and int(found[1]) < 1 << 16),
+        "http://host:port/, or empty",
+    ),
+]
+Bytes = Annotated[int, Rule(lambda v: v == 0 or 1024 <= v < 1 << 40, "0, or 1024 and more")]
+MAX_JITTER_S = 24 * 3600
+Seconds = Annotated[int, Rule(lambda v: 0 <= v <= MAX_JITTER_S, f"a number from 0 to {MAX_JITTER_S}")]
+AnyFile = Annotated[
+    str, Rule(lambda v: v == "" or (v.startswith("/") and v.isprintable()), "an absolute path, or empty")
+]
 MAX_SOCKET_PATH = 107
 """sun_path of unix(7), without its NUL."""
 Socket = Annotated[
@@ -129,11 +157,19 @@ class UpdateConfig:
     """`[update]`: where releases come from and where they go; without a `repository` there are no updates.
 
     `root`: the TUF root that the image came with. `payloads`: what the address of a payload has to begin with.
-    `vendor` and `class_name`: the maker's domain and the device class that a manifest has to be for.
+    `mirrors` are tried before the repository, in this order; they may be directories. `proxy`: an HTTP proxy, with
+    `user:password` in the file `proxy_credentials`; the environment is not asked. `bandwidth`: bytes a second at most,
+    0 for all there is. `jitter`: seconds by which a look that nobody asked for comes later at most. `vendor` and
+    `class_name`: the maker's domain and the device class that a manifest has to be for.
     """
 
     slots: File = Path("/var/lib/medvouch/slots")
-    repository: Url = ""
+    repository: Base = ""
+    mirrors: Bases = ()
+    proxy: ProxyUrl = ""
+    proxy_credentials: AnyFile = ""
+    bandwidth: Bytes = 0
+    jitter: Seconds = 300
     root: File = Path("/etc/medvouch/root.json")
     payloads: Urls = ()
     vendor: Annotated[str, _text(MAX_NAME, 0)] = ""

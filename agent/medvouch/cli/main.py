@@ -105,7 +105,10 @@ def _add_doctor(subparsers: Subparsers) -> None:
 
 def _add_update(subparsers: Subparsers) -> None:
     summary = "have the running agent look for an update now"
-    _config_option(command(subparsers, "update", commands.update, summary, "medvouch update"))
+    parser = command(subparsers, "update", commands.update, summary, "medvouch update --from /media/usb/repository")
+    words = "a directory with the repository, on a stick perhaps; the same checks hold"
+    parser.add_argument("--from", type=Path, metavar="DIR", dest="place", help=words)
+    _config_option(parser)
 
 
 def _add_attest(subparsers: Subparsers) -> None:

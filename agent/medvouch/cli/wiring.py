@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -16,8 +17,9 @@ from cryptography.x509.oid import NameOID
 from medvouch.adapters.control import ControlServer
 from medvouch.adapters.credentials import MAX_PEM_BYTES, FileCredentials
 from medvouch.adapters.files import read_bounded
+from medvouch.adapters.folder import AnyFetcher
 from medvouch.adapters.helper import HelperLogs
-from medvouch.adapters.http import HttpFetcher
+from medvouch.adapters.http import Bandwidth, HttpFetcher, Proxy
 from medvouch.adapters.logs import FileLogs
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.adapters.mqtt import MqttSettings, MqttTransport
@@ -27,7 +29,7 @@ from medvouch.adapters.system import BUILT_MS, SystemClock, SystemEntropy, run_c
 from medvouch.adapters.tls import client_context
 from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.enrollee import Enrollee
-from medvouch.cli.config import Config, LogsConfig
+from medvouch.cli.config import Config, LogsConfig, UpdateConfig
 from medvouch.cli.trusting import (
     AGENT_ROLES,
     check_agent_trust,
@@ -37,6 +39,7 @@ from medvouch.cli.trusting import (
     role_of,
 )
 from medvouch.daemon.agent import Agent
+from medvouch.daemon.mirrors import Places
 from medvouch.daemon.standing import TRUST_KEY
 from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles, Updates
 from medvouch.daemon.worker import Worker
@@ -48,6 +51,8 @@ from medvouch.update.processor import DeviceClass
 from medvouch.update.repository import MAX_ROOT_BYTES, Repository
 
 BROKER_CA = "broker-ca"
+MAX_CREDENTIALS_BYTES = 1024
+"""Of user and password for a proxy."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +170,12 @@ def _updates(config: Config, trust: TrustDocument) -> Updates | None:
     except StorageFault as error:
         remedy = "install the root.json that your update repository began with, or set update.root"
         raise ConfigFault("root-unreadable", error.detail, remedy=remedy) from error
-    fetcher, metadata = HttpFetcher(), FileMetadataStore(config.state_dir / "tuf")
+    fetcher, metadata = _fetcher(settings), FileMetadataStore(config.state_dir / "tuf")
     return Updates(
         slots=FileSlots(settings.slots),
         fetcher=fetcher,
-        repository=lambda now: Repository(settings.repository, fetcher, metadata, now, root),
+        places=Places(settings.repository, settings.mirrors, settings.payloads),
+        repository=lambda base, now: Repository(base, fetcher, metadata, now, root),
         device_class=DeviceClass.named(settings.vendor, settings.class_name),
         allowed=settings.payloads,
         release=role_of(trust, "release"),
@@ -179,7 +185,31 @@ def _updates(config: Config, trust: TrustDocument) -> Updates | None:
         reboot=lambda: run_command(settings.reboot_command),
         trust_version=trust.version,
         check_trust=lambda data: parse_agent_trust(data).version,
+        jitter_s=settings.jitter,
     )
+
+
+def _fetcher(settings: UpdateConfig) -> AnyFetcher:
+    """As configured: through the proxy, and within the bandwidth."""
+    proxy = None
+    if settings.proxy:
+        at = urlsplit(settings.proxy)
+        proxy = Proxy(at.hostname or "", at.port or 0, _proxy_credentials(settings.proxy_credentials))
+    return AnyFetcher(HttpFetcher(proxy=proxy, bandwidth=Bandwidth(settings.bandwidth)))
+
+
+def _proxy_credentials(path: str) -> str:
+    """`user:password`, or nothing where no file is named. ConfigFault `proxy-credentials`."""
+    if not path:
+        return ""
+    try:
+        text = read_bounded(Path(path), MAX_CREDENTIALS_BYTES).decode().strip()
+    except (StorageFault, ValueError) as error:
+        detail = f"{path}: {error.detail if isinstance(error, StorageFault) else 'not UTF-8'}"
+        raise ConfigFault("proxy-credentials", detail, remedy="write user:password into it") from error
+    if ":" not in text or not text.isprintable():
+        raise ConfigFault("proxy-credentials", f"{path}: not user:password", remedy="write user:password into it")
+    return text
 
 
 def hardware(config: Config) -> Hardware:

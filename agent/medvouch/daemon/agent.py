@@ -16,12 +16,14 @@ from medvouch.daemon import data_key, refusals
 from medvouch.daemon.attesting import AttestingService, Verdicts
 from medvouch.daemon.commanding import CommandDesk
 from medvouch.daemon.decommissioning import Decommissioning
+from medvouch.daemon.delivery import Delivery
 from medvouch.daemon.departing import Departure
 from medvouch.daemon.enrolling import enrol
 from medvouch.daemon.exporting import export
 from medvouch.daemon.floor import Authority, FloorKeeper, security_epoch
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
+from medvouch.daemon.mirrors import Mirrors, folder_url
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.self_check import SelfCheck
@@ -141,7 +143,8 @@ class Agent:
         return desk, ending.sanitised
 
     async def control(self, call: str, args: Mapping[str, Any], uid: int) -> Mapping[str, Any]:
-        """A call by a user: `status`, `ledger`, `update`, or `attest` with `nonce` (hex) and `appraiser`.
+        """A call by a user: `status`, `ledger`, `update`, which may look only at the directory `from`, or `attest` with
+        `nonce` (hex) and `appraiser`.
 
         Raises InputError `call-malformed`, Refusal `not-enrolled`, `updates-off`, and what making evidence raises.
         """
@@ -151,7 +154,7 @@ class Agent:
             return {"bundle": (await asyncio.to_thread(self._exported)).hex()}
         if call == "update":
             log.info("an update asked for by user %d", uid)
-            return self._service().look_for_update()
+            return self._service().look_for_update(_place(args))
         if call != "attest":
             raise InputError("call-malformed", f"there is no call {call!r}")
         if self.attesting is None:
@@ -227,9 +230,9 @@ class Agent:
         if parts is None or attesting is None:
             return None
         time = TrustedTime(around.clock, self.standing, parts.built)
-        repository = parts.repository(time.now)
+        mirrors = Mirrors(lambda base: parts.repository(base, time.now), parts.places)
         source = UpdateSource(
-            repository=repository,
+            mirrors=mirrors,
             ueid=identity.ueid,
             device=identity.device_id,
             release=parts.release,
@@ -249,16 +252,17 @@ class Agent:
         )
         updating = Updating(
             source,
-            Staging(parts.slots, parts.fetcher, reporter, parts.reboot),
+            Staging(Delivery(parts.slots, parts.fetcher, self._store, parts.places), reporter, parts.reboot),
             check,
             self.standing,
             recorder,
             reporter,
             self.health,
             TrustAdoption(
-                repository, parts.trust_version, parts.check_trust, self.standing, self._store, recorder, reporter
+                mirrors, parts.trust_version, parts.check_trust, self.standing, self._store, recorder, reporter
             ),
             lambda: self._worker.run(lambda: security_epoch(around.tpm, identity)),
+            lambda: parts.jitter_s * int.from_bytes(around.entropy.bytes(4)) / 2**32,
         )
         attesting.listeners.append(updating.judged)
         return updating
@@ -310,3 +314,11 @@ def _challenge(args: Mapping[str, Any]) -> tuple[bytes, str]:
     if len(nonce) not in NONCE_SIZES or not isinstance(appraiser, str):
         raise InputError("call-malformed", "attest needs a nonce of 8 to 64 bytes and an appraiser's name")
     return nonce, appraiser
+
+
+def _place(args: Mapping[str, Any]) -> str:
+    """The base URL of the directory that a user names, or nothing."""
+    path = args.get("from", "")
+    if not isinstance(path, str) or (path and not path.startswith("/")) or not path.isprintable():
+        raise InputError("call-malformed", "update takes the absolute path of a directory")
+    return folder_url(path) if path else ""

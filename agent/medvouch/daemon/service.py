@@ -187,11 +187,11 @@ class Service:
         """`cmd/update`: look for an update now. What comes of it is told on `event/update` and `event/update-*`."""
         return {"state": self.look_for_update()["state"]}
 
-    def look_for_update(self) -> Fields:
-        """How the update stands before the look that this asks for; Refusal `updates-off`."""
+    def look_for_update(self, only: str = "") -> Fields:
+        """How the update stands before the look that this asks for, `only` at this place; Refusal `updates-off`."""
         if self._updating is None:
             raise Refusal(UPDATES_OFF, "no repository is configured")
-        self._updating.nudge()
+        self._updating.nudge(only)
         update = self._standing.update
         return update_summary(update) if update else {"state": Update.NONE.value}
 

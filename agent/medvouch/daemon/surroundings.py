@@ -11,6 +11,7 @@ from medvouch.lifecycle.roles import TrustedRole
 from medvouch.ports import Clock, Entropy, Fetcher, MeasurementLogs, Slots, Store, Tpm, Transport
 
 if TYPE_CHECKING:
+    from medvouch.daemon.mirrors import Places
     from medvouch.update.processor import DeviceClass
     from medvouch.update.repository import Repository  # with tuf; agents without updates do without
 
@@ -75,16 +76,18 @@ class TrustedRoles:
 
 @dataclass(frozen=True)
 class Updates:
-    """What installing needs. `repository` is made with a source of trusted time (s since 1970).
+    """What installing needs. `repository` is made with one of the `places` and a source of trusted time (s since 1970).
 
     `allowed` are URL prefixes of payloads; `built` is when this software was (s since 1970); `enrolment_roots` (DER)
     issue this device's certificates; `reboot` asks for a restart and returns. `trust_version` is that of the trust
-    document in use; `check_trust` gives another's, or raises where this agent could not live with it.
+    document in use; `check_trust` gives another's, or raises where this agent could not live with it. Looks that nobody
+    asked for come up to `jitter_s` seconds later.
     """
 
     slots: Slots
     fetcher: Fetcher
-    repository: Callable[[Callable[[], int]], Repository]
+    places: Places
+    repository: Callable[[str, Callable[[], int]], Repository]
     device_class: DeviceClass
     allowed: Sequence[str]
     release: TrustedRole
@@ -94,6 +97,7 @@ class Updates:
     reboot: Callable[[], Awaitable[None]]
     trust_version: int
     check_trust: Callable[[bytes], int]
+    jitter_s: int = 0
 
 
 @dataclass(frozen=True)

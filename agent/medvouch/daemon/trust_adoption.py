@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from medvouch.daemon.mirrors import Mirrors
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.standing import TIME_KEY, TRUST_KEY, Change, Standing
 from medvouch.formats.ledger import Transition
 from medvouch.ports import Clock, Store
-from medvouch.update.repository import Repository
 from medvouch.update.trusted_time import trusted_now
 
 
@@ -34,7 +34,7 @@ class TrustedTime:
 class TrustAdoption:
     """Keeps the trust document of the repository where it is newer than `in_use`, the version this agent runs with."""
 
-    repository: Repository
+    mirrors: Mirrors
     in_use: int
     check: Callable[[bytes], int]
     standing: Standing
@@ -46,7 +46,7 @@ class TrustAdoption:
         """After a refresh that testified a time. Raises as downloading does; ConfigFault where it cannot be used."""
         if testified > self.standing.testified_time:
             self.store.put({TIME_KEY: str(testified).encode()})
-        data = await asyncio.to_thread(self.repository.trust)
+        data = await asyncio.to_thread(self.mirrors.current.trust)
         used = self.standing.trust
         if data == used:
             return

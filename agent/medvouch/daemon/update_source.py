@@ -6,17 +6,19 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from medvouch.daemon.mirrors import Mirrors
 from medvouch.errors import Refusal
+from medvouch.formats.blocks import MAX_INDEX_BYTES
 from medvouch.formats.directive import Directive
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
-from medvouch.formats.update import InstalledRelease, UpdateRecord
+from medvouch.formats.update import FetchJournal, IndexPayload, InstalledRelease, UpdateRecord
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.update.admission import Installed, admit, check_url
+from medvouch.update.blocks import BLOCKS
 from medvouch.update.directing import resolve
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass, InstallPlan, plan
-from medvouch.update.refusals import DIRECTIVE_MISMATCH, MANIFEST_INCOMPLETE
-from medvouch.update.repository import Repository
+from medvouch.update.refusals import BLOCKS_MISMATCH, DIRECTIVE_MISMATCH, MANIFEST_INCOMPLETE
 from medvouch.update.transitions import Update
 from medvouch.update.verification import RoleKeys, verify_envelope
 
@@ -27,6 +29,7 @@ class Offer:
 
     plan: InstallPlan
     image: Payload
+    index: Payload | None
     reference: bytes
     directive: bytes
     envelope: bytes
@@ -55,6 +58,11 @@ class Offer:
         )
         return UpdateRecord.parse(record.encode())
 
+    def journal(self, slot: str) -> FetchJournal:
+        """Of its image, of which nothing is there yet."""
+        index = None if self.index is None else IndexPayload(self.index.uri, self.index.digest, self.index.size)
+        return FetchJournal(self.manifest, slot, 0, "", "", index)
+
 
 @dataclass(frozen=True)
 class UpdateSource:
@@ -63,7 +71,7 @@ class UpdateSource:
     `now` is trusted time (s since 1970); `allowed` are URL prefixes.
     """
 
-    repository: Repository
+    mirrors: Mirrors
     ueid: bytes
     device: str
     release: TrustedRole
@@ -72,13 +80,12 @@ class UpdateSource:
     allowed: Sequence[str]
     now: Callable[[], int]
 
-    def refresh(self) -> int:
-        """Bring the repository up to date; the time (s since 1970) that it testifies has passed.
+    def refresh(self, only: str = "") -> int:
+        """Bring the repository up to date, `only` from this place; the time (s since 1970) that it testifies passed.
 
         Raises Refusal, InputError where it must not be believed; NetworkFault, StorageFault.
         """
-        self.repository.refresh()
-        return self.repository.testified_time
+        return self.mirrors.refresh(only).testified_time
 
     def look(self, installed: InstalledRelease, last: UpdateRecord | None, floor: int) -> Offer | None:
         """What this device is to install; None where it has that, or has failed with it. After `refresh`.
@@ -87,19 +94,22 @@ class UpdateSource:
         not be followed; NetworkFault.
         """
         now = self.now()
-        found = resolve(self.repository, self.ueid, self.device, now)
+        repository = self.mirrors.current
+        found = resolve(repository, self.ueid, self.device, now)
         if found is None or self._done(found.directive, installed, last):
             return None
-        envelope = self.repository.download(found.target, MAX_ENVELOPE_BYTES)
+        envelope = repository.download(found.target, MAX_ENVELOPE_BYTES)
         keys = [RoleKeys(role.at(now), role.threshold) for role in (self.release, self.quality)]
         planned = plan(verify_envelope(envelope, *keys), self.device_class)
         if planned.sequence != found.directive.sequence:
             detail = f"it says sequence {found.directive.sequence}, the manifest {planned.sequence}"
             raise Refusal(DIRECTIVE_MISMATCH, detail, place=found.directive.release)
         admit(planned, Installed(installed.sequence, floor))
-        image, reference = _system(planned)
-        check_url(image.uri, self.allowed)
-        return Offer(planned, image, reference, found.directive.encode(), envelope)
+        image, index, reference = _system(planned)
+        for payload in (image, index):
+            if payload is not None:
+                check_url(payload.uri, self.allowed)
+        return Offer(planned, image, index, reference, found.directive.encode(), envelope)
 
     @staticmethod
     def _done(directive: Directive, installed: InstalledRelease, last: UpdateRecord | None) -> bool:
@@ -108,11 +118,14 @@ class UpdateSource:
         return last is not None and last.state == Update.FAILED and last.manifest == directive.digest
 
 
-def _system(planned: InstallPlan) -> tuple[Payload, bytes]:
-    """The image of the whole system, and its reference values."""
-    images = [payload for payload in planned.payloads if payload.component == SLOT]
-    reference = planned.contents.get(REFERENCE)
-    if len(images) != 1 or len(planned.payloads) != 1 or reference is None:
+def _system(planned: InstallPlan) -> tuple[Payload, Payload | None, bytes]:
+    """The image of the whole system, its block index if it has one, and its reference values."""
+    payloads = {payload.component: payload for payload in planned.payloads}
+    image, index, reference = payloads.get(SLOT), payloads.get(BLOCKS), planned.contents.get(REFERENCE)
+    if image is None or not payloads.keys() <= {SLOT, BLOCKS} or reference is None:
         detail = f"it brings {[payload.component for payload in planned.payloads]} and {sorted(planned.contents)}"
         raise Refusal(MANIFEST_INCOMPLETE, detail, place=planned.version)
-    return images[0], reference
+    if index is not None and index.size > MAX_INDEX_BYTES:
+        detail = f"it has {index.size} bytes where an index has at most {MAX_INDEX_BYTES}"
+        raise Refusal(BLOCKS_MISMATCH, detail, place=index.component)
+    return image, index, reference

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from medvouch.daemon import refusals
+from medvouch.daemon.delivery import FORGOTTEN, JOURNAL_KEY
 from medvouch.daemon.health import Health
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
@@ -56,6 +57,7 @@ class Updating:
         health: Health,
         trust: TrustAdoption,
         floor: Callable[[], Awaitable[int]],
+        jitter: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._source = source
         self._staging = staging
@@ -66,7 +68,10 @@ class Updating:
         self._health = health
         self._trust = trust
         self._floor = floor
+        self._jitter = jitter
         self._nudge = asyncio.Event()
+        self._only = ""
+        """The place that the next look is at, and no other; empty: where it always is."""
 
     # --- at start ----------------------------------------------------------------------------------------------------
 
@@ -121,7 +126,7 @@ class Updating:
             return
         await asyncio.to_thread(self._staging.slots.confirm)
         installed = InstalledRelease(record.version, record.sequence, record.security_epoch)
-        await self._move(record, Cause.SELF_CHECK, installed=installed)
+        await self._move(record, Cause.SELF_CHECK, values={INSTALLED_KEY: installed.encode()})
 
     async def _leave(self, record: UpdateRecord) -> None:
         """From a slot that failed to the one before."""
@@ -131,7 +136,12 @@ class Updating:
     # --- in service --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look for updates, from time to time and when told to."""
+        """Look for updates, from time to time and when told to.
+
+        `jitter` gives seconds by which each look that nobody asked for comes later: a fleet that was switched on at one
+        time does not look at one time.
+        """
+        await self._rest(self._jitter())
         while True:
             patience = INTERVAL_S
             try:
@@ -140,12 +150,16 @@ class Updating:
                 patience = RETRY_S
             except (Refusal, InputError):
                 pass
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._nudge.wait(), patience)
-            self._nudge.clear()
+            await self._rest(patience + self._jitter())
 
-    def nudge(self) -> None:
-        """Look now."""
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._nudge.wait(), seconds)
+        self._nudge.clear()
+
+    def nudge(self, only: str = "") -> None:
+        """Look now, `only` at this place (a base URL)."""
+        self._only = only
         self._nudge.set()
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
@@ -168,23 +182,24 @@ class Updating:
         if self._standing.life in (Life.FROZEN, Life.DECOMMISSIONED):
             return
         await self._settle()
+        only, self._only = self._only, ""
         record = self._standing.update
         if record is None or Update(record.state) in REPLACEABLE:
-            record = await self._chosen(record)
+            record = await self._chosen(record, only)
         if record is None:
             return
         try:
             if record.state == Update.NOTIFIED:
-                record = await self._stage(record)
+                record = await self._stage(record, only)
             if record.state == Update.STAGED:
                 await self._activate(record)
         except (Refusal, InputError) as error:
             await self._fail(record, error)
             raise
 
-    async def _chosen(self, last: UpdateRecord | None) -> UpdateRecord | None:
+    async def _chosen(self, last: UpdateRecord | None, only: str) -> UpdateRecord | None:
         """The release to install: the one that was chosen before, or another; None where there is none."""
-        await self._trust.refreshed(await asyncio.to_thread(self._source.refresh))
+        await self._trust.refreshed(await asyncio.to_thread(self._source.refresh, only))
         floor = await self._floor()
         offer = await asyncio.to_thread(self._source.look, self._standing.installed, last, floor)
         under_way = last if last and last.state == Update.NOTIFIED else None
@@ -195,13 +210,14 @@ class Updating:
     async def _notified(self, offer: Offer) -> UpdateRecord:
         record = offer.record(await asyncio.to_thread(self._staging.slots.other))
         attachments = {"directive": offer.directive, "manifest": offer.envelope}
-        return await self._move(record, Cause.NOTIFY, attachments=attachments, actor="director")
+        values = FORGOTTEN | {JOURNAL_KEY: offer.journal(record.slot).encode()}
+        return await self._move(record, Cause.NOTIFY, values=values, attachments=attachments, actor="director")
 
-    async def _stage(self, record: UpdateRecord) -> UpdateRecord:
+    async def _stage(self, record: UpdateRecord, only: str) -> UpdateRecord:
         """Into the slot that is not running now: since it was chosen the other one may have been given up."""
         record = replace(record, slot=await asyncio.to_thread(self._staging.slots.other))
-        await self._staging.stage(record)
-        return await self._move(record, Cause.STAGE)
+        await self._staging.stage(record, only)
+        return await self._move(record, Cause.STAGE, values=FORGOTTEN)
 
     async def _activate(self, record: UpdateRecord) -> None:
         """Again held against the floor and read back: since it was staged the device may have been off for a year."""
@@ -228,7 +244,7 @@ class Updating:
         record: UpdateRecord,
         cause: Cause,
         *,
-        installed: InstalledRelease | None = None,
+        values: Mapping[str, bytes | None] | None = None,
         attachments: Attachments | None = None,
         named: Mapping[str, bytes] | None = None,
         actor: str = "agent",
@@ -239,8 +255,7 @@ class Updating:
         before = Update(last.state) if last else Update.NONE
         after = advance(before, cause)
         moved = replace(record, state=after)
-        values = {UPDATE_KEY: moved.encode()} | ({INSTALLED_KEY: installed.encode()} if installed else {})
-        change = Change(Transition("update", before, after, cause), values)
+        change = Change(Transition("update", before, after, cause), {UPDATE_KEY: moved.encode(), **(values or {})})
         subject = {"image": record.digest, "envelope": record.manifest}
         around = Circumstances(
             actor=actor,

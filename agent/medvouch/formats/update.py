@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from medvouch.formats.record import Octets, Record, Text, Uint
+from medvouch.formats.blocks import MAX_INDEX_BYTES
+from medvouch.formats.record import Maybe, Nested, Octets, Record, Text, Uint
 from medvouch.formats.trust import MAX_REFERENCE_BYTES
 
 MAX_URL = 2048
+MAX_SOURCE = 2 * MAX_URL
+"""The base of a mirror and what stands below it."""
+MAX_VALIDATOR = 256
+"""Characters of an ETag or a date; a longer one is not remembered."""
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,32 @@ class InstalledRelease(Record):
     version: Annotated[str, Text(64, empty=True)]
     sequence: Annotated[int, Uint()]
     security_epoch: Annotated[int, Uint(2**32 - 1)]
+
+
+@dataclass(frozen=True)
+class IndexPayload(Record):
+    """Where the block index of a release's image is fetched from; SHA-256, and size in bytes."""
+
+    FORMAT = "index-payload"
+
+    uri: Annotated[str, Text(MAX_URL)]
+    digest: Annotated[bytes, Octets(32, exact=True)]
+    size: Annotated[int, Uint(MAX_INDEX_BYTES)]
+
+
+@dataclass(frozen=True)
+class FetchJournal(Record):
+    """How far the image of a release (`manifest`: SHA-256 of its envelope) has come into `slot`.
+
+    The first `done` bytes are on the medium. They came from `source`, whose file was then the one that the server calls
+    `validator` (ETag or Last-Modified); both are empty where nothing was fetched yet, or the server says nothing.
+    """
+
+    FORMAT = "fetch-journal"
+
+    manifest: Annotated[bytes, Octets(32, exact=True)]
+    slot: Annotated[str, Text(16)]
+    done: Annotated[int, Uint()]
+    source: Annotated[str, Text(MAX_SOURCE, empty=True)]
+    validator: Annotated[str, Text(MAX_VALIDATOR, empty=True)]
+    index: Annotated[IndexPayload | None, Maybe(Nested(IndexPayload))]

@@ -30,13 +30,14 @@ def build_manifest(
     device: DeviceClass,
     image: Payload,
     contents: Mapping[str, bytes],
+    others: Sequence[Payload] = (),
 ) -> bytes:
-    """An encoded manifest that fetches `image` and takes `contents` (by component) out of the envelope.
+    """An encoded manifest that fetches `image` and `others`, and takes `contents` (by component) out of the envelope.
 
     Vendor and class are checked first, for all components; then all is fetched and held against digest and size, again
     before it is started, and the image's component is started. Raises InputError `version-malformed`.
     """
-    payloads = [image, *(_content(component, data) for component, data in contents.items())]
+    payloads = [image, *others, *(_content(component, data) for component, data in contents.items())]
     everything = Command(Code.SET_COMPONENT_INDEX, True)
     identity = Parameters(device.vendor_id, device.class_id, private={EPOCH_LABEL: security_epoch})
     conditions = (Command(Code.VENDOR_IDENTIFIER, _ALWAYS), Command(Code.CLASS_IDENTIFIER, _ALWAYS))

@@ -20,13 +20,17 @@ class Payload:
     size: int
 
 
-def checked(chunks: Iterable[bytes], payload: Payload) -> Iterator[bytes]:
+def checked(chunks: Iterable[bytes], payload: Payload, kept: Iterable[bytes] = ()) -> Iterator[bytes]:
     """The chunks, as long as they stay within the signed size; at the end the whole is held against its digest.
 
-    Whoever writes them somewhere has written the payload only once this iterator has ended by itself. Raises Refusal
+    `kept` are the bytes before them, which are where they belong already: they are hashed and not passed on. Whoever
+    writes the chunks somewhere has written the payload only once this iterator has ended by itself. Raises Refusal
     `payload-too-long` before the chunk that is too much, `payload-too-short`, `payload-mismatch`.
     """
     seen, size = hashlib.sha256(), 0
+    for chunk in kept:
+        size += len(chunk)
+        seen.update(chunk)
     for chunk in chunks:
         size += len(chunk)
         if size > payload.size:

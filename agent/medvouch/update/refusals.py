@@ -95,6 +95,11 @@ PAYLOAD_MISMATCH = RefusalKind(
     "The payload is not the one that was signed.",
     "fetch it again; if it stays so, find out who altered it on its way or on the server",
 )
+BLOCKS_MISMATCH = RefusalKind(
+    "blocks-mismatch",
+    "The block index of the release is of another image.",
+    "have the index made again with `medvouch release build`, and the release signed again",
+)
 
 # --- the repository (TUF specification, section 5) -------------------------------------------------------------------
 

@@ -1,0 +1,313 @@
+"""Images on their way into a slot: real slots, a real store, a real server, and everything that may happen between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medvouch.adapters import slots as slots_adapter
+from medvouch.adapters.folder import AnyFetcher
+from medvouch.adapters.http import Bandwidth, HttpFetcher
+from medvouch.daemon.delivery import INDEX_KEY
+from medvouch.errors import MedvouchError, NetworkFault, Refusal, StorageFault
+from medvouch_sim.repository_server import Exchange, RepositoryServer, contents, status
+from support.deliveries import BLOCK, Desk, altered, noise
+
+IMAGE = "images/new.img"
+INDEX = "images/new.img.blocks"
+OLD = noise(3 << 20)
+CHECKPOINT = slots_adapter.CHECKPOINT_BYTES
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RepositoryServer]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with RepositoryServer(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def desk(tmp_path: Path, server: RepositoryServer) -> Iterator[Desk]:
+    """Of 768 blocks two are new."""
+    desk = Desk(tmp_path, server, OLD, altered(OLD, [3, 500]))
+    yield desk
+    desk.store.close()
+
+
+@pytest.fixture
+def plain(tmp_path: Path, server: RepositoryServer) -> Iterator[Desk]:
+    """Without an index."""
+    desk = Desk(tmp_path, server, OLD, noise(3 << 20, 2) + b"odd", indexed=False)
+    yield desk
+    desk.store.close()
+
+
+def cut(desk: Desk, at: int) -> None:
+    """The connection breaks after so many bytes of the image, whatever was asked for."""
+
+    def answer(exchange: Exchange) -> None:
+        asked = exchange.asked("Range")
+        start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
+        end = len(desk.new)
+        headers = {"Content_Range": f"bytes {start}-{end - 1}/{end}"} if asked else {}
+        exchange.head(206 if asked else 200, Content_Length=str(end - start), ETag='"x"', **headers)
+        exchange.body(desk.new[start:at])
+
+    desk.server.misbehave(IMAGE, answer)
+
+
+def fails(desk: Desk, code: str, **options: Any) -> MedvouchError:
+    with pytest.raises((NetworkFault, Refusal, StorageFault)) as caught:
+        desk.deliver(**options)
+    assert caught.value.code == code
+    return caught.value
+
+
+def test_a_whole_image(plain: Desk) -> None:
+    plain.deliver()
+    assert plain.delivered == plain.new
+    assert plain.told[-1] == len(plain.new)
+    assert plain.server.requests == [IMAGE]
+
+
+# --- delta ------------------------------------------------------------------------------------------------------------
+
+
+def test_only_what_is_new_is_fetched(desk: Desk) -> None:
+    desk.deliver()
+    assert desk.delivered == desk.new
+    assert desk.sent() == 2 * BLOCK
+    assert desk.server.requests == [INDEX, IMAGE, IMAGE]
+    assert desk.told[-1] == len(desk.new)
+
+
+def test_pieces_come_over_one_connection(desk: Desk) -> None:
+    opened = []
+    real = HttpFetcher.open
+
+    class Counting(HttpFetcher):
+        def open(self, url: str, validator: str = "") -> Any:
+            remote = real(self, url, validator)
+            connected = remote._connected
+
+            def counted() -> Any:
+                opened.append(url)
+                return connected()
+
+            remote._connected = counted  # type: ignore[method-assign]
+            return remote
+
+    desk.fetcher = AnyFetcher(Counting(2.0))
+    desk.deliver()
+    assert [url.rpartition("/")[2] for url in opened] == ["new.img.blocks", "new.img"]
+
+
+def test_an_active_slot_that_cannot_be_read(desk: Desk) -> None:
+    desk.slots.path("a").chmod(0)
+    desk.slots.path("a").unlink()
+    desk.slots.path("a").mkdir()
+    desk.deliver()
+    assert desk.delivered == desk.new
+    assert desk.sent() == len(desk.new)
+
+
+def test_an_active_slot_that_reads_otherwise_the_second_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was copied is not trusted: the image comes over the wire then."""
+    real = slots_adapter.FileSlots.read
+
+    def read(self: Any, slot: str, size: int, *, start: int = 0) -> Iterator[bytes]:
+        for chunk in real(self, slot, size, start=start):
+            yield bytes(len(chunk)) if slot == "a" and size < len(OLD) else chunk
+
+    monkeypatch.setattr(slots_adapter.FileSlots, "read", read)
+    desk.deliver()
+    monkeypatch.undo()
+    assert desk.delivered == desk.new
+    assert desk.sent() == len(desk.new) + 2 * BLOCK
+
+
+def test_an_active_slot_that_breaks_meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = slots_adapter.FileSlots.read
+
+    def read(self: Any, slot: str, size: int, *, start: int = 0) -> Iterator[bytes]:
+        if slot == "a" and start:
+            raise StorageFault("slot-unreadable", "a bad sector", remedy="none")
+        return real(self, slot, size, start=start)
+
+    monkeypatch.setattr(slots_adapter.FileSlots, "read", read)
+    desk.deliver()
+    monkeypatch.undo()
+    assert desk.delivered == desk.new
+
+
+def test_a_server_that_gives_no_pieces(desk: Desk) -> None:
+    desk.server.ranges = False
+    desk.deliver()
+    assert desk.delivered == desk.new
+
+
+def test_the_index_of_another_image(desk: Desk) -> None:
+    desk.record = replace(desk.record, size=len(desk.new) - 1)
+    fails(desk, "blocks-mismatch")
+
+
+def test_an_index_that_is_not_the_signed_one(desk: Desk) -> None:
+    data = bytearray((desk.server.directory / INDEX).read_bytes())
+    data[20] ^= 1
+    (desk.server.directory / INDEX).write_bytes(data)
+    refusal = fails(desk, "payload-mismatch")
+    assert refusal.place == "blocks"
+    assert desk.store.get(INDEX_KEY) is None
+
+
+def test_an_image_that_is_not_the_signed_one(desk: Desk) -> None:
+    """With an index and without: after both the slot has nothing to boot."""
+    desk.record = replace(desk.record, digest=bytes(32))
+    fails(desk, "payload-mismatch")
+    assert desk.slots.record().states["b"] == "empty"
+
+
+# --- going on -----------------------------------------------------------------------------------------------------------
+
+
+def test_it_goes_on_where_the_connection_broke(plain: Desk) -> None:
+    cut(plain, 2 << 20)
+    fails(plain, "fetch-unreachable")
+    done = plain.journal.done
+    assert CHECKPOINT <= done <= 2 << 20
+    plain.server.behave()
+    plain.keep(replace(plain.journal, validator=""))  # the server's own name for the file is another
+    plain.deliver()
+    assert plain.delivered == plain.new
+    assert plain.sent() == len(plain.new) - done
+
+
+def test_it_goes_on_only_in_the_same_state_of_the_file(plain: Desk) -> None:
+    cut(plain, 2 << 20)
+    fails(plain, "fetch-unreachable")
+    assert plain.journal.validator == '"x"'
+    plain.server.behave()
+    plain.deliver()
+    assert plain.delivered == plain.new
+    assert plain.sent() >= len(plain.new)
+    assert plain.server.requests == [IMAGE] * 3
+
+
+def test_what_is_left_in_the_slot_is_not_trusted(plain: Desk) -> None:
+    cut(plain, 2 << 20)
+    fails(plain, "fetch-unreachable")
+    with plain.slots.path("b").open("r+b") as file:
+        file.write(b"bad")
+    plain.server.behave()
+    plain.keep(replace(plain.journal, validator=""))
+    plain.deliver()
+    assert plain.delivered == plain.new
+
+
+@pytest.mark.parametrize("done", [1, 5 << 20, 1 << 40])
+def test_a_journal_that_says_anything(plain: Desk, done: int) -> None:
+    plain.keep(replace(plain.journal, done=done))
+    plain.deliver()
+    assert plain.delivered == plain.new
+
+
+def test_a_journal_of_another_release(plain: Desk) -> None:
+    plain.slots.write("b", [bytes(1 << 20)])
+    plain.keep(replace(plain.journal, manifest=bytes(31) + b"\1", done=1 << 20))
+    plain.deliver()
+    assert plain.delivered == plain.new
+    assert plain.sent() == len(plain.new)
+
+
+def test_what_was_whole_is_not_fetched_again(plain: Desk) -> None:
+    plain.deliver()
+    plain.keep(replace(plain.journal, done=len(plain.new)))
+    plain.server.requests.clear()
+    plain.deliver()
+    assert plain.delivered == plain.new
+    assert plain.server.requests == []
+
+
+@pytest.mark.parametrize(("indexed", "bytes_per_s"), [(False, 2 << 20), (True, 0)])
+@pytest.mark.parametrize("times", [1, 3])
+def test_killed_it_fetches_little_twice(
+    tmp_path: Path, server: RepositoryServer, indexed: bool, bytes_per_s: int, times: int
+) -> None:
+    """kill -9 while it writes, again and again: without an index over a network, with one as fast as it can."""
+    new = noise(8 << 20 if indexed else 4 << 20, 3)
+    desk = Desk(tmp_path, server, noise(BLOCK, 9), new, indexed=indexed)
+    desk.fetcher = AnyFetcher(HttpFetcher(5.0, bandwidth=Bandwidth(bytes_per_s)))
+    desk.store.close()
+    before = 0
+    for _ in range(times):
+        before = _killed(desk, before + (1 << 20))
+    again = Desk.__new__(Desk)
+    again.__dict__.update(desk.__dict__)
+    again.store = type(desk.store)(tmp_path / "state.db")
+    start = again.slots.extent("b")
+    server.sent.clear()
+    again.deliver()
+    assert again.delivered == new
+    fetched = again.sent()
+    assert fetched - (len(new) - start) <= 1 << 20
+    again.store.close()
+
+
+def _killed(desk: Desk, after: int) -> int:
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            desk.store = type(desk.store)(desk.directory / "state.db")
+            desk.deliver()
+        os._exit(1)
+    deadline = time.monotonic() + 20
+    while desk.slots.extent("b") < after and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return desk.slots.extent("b")
+
+
+# --- places -------------------------------------------------------------------------------------------------------------
+
+
+def test_mirrors_are_tried_in_turn(desk: Desk, tmp_path: Path) -> None:
+    """The first is away, the second has half of it, the third is a directory that has the rest."""
+    with RepositoryServer(desk.server.directory) as away:
+        gone = away.url
+    with RepositoryServer(desk.server.directory) as second:
+        second.misbehave(IMAGE, status(404))
+        desk.mirrors = [f"{gone}/", f"{second.url}/", f"file://{desk.server.directory}/"]
+        desk.deliver()
+    assert desk.delivered == desk.new
+    assert desk.server.requests == []
+
+
+def test_the_repository_comes_last(desk: Desk) -> None:
+    desk.mirrors = [f"file://{desk.directory}/nowhere/"]
+    desk.deliver()
+    assert desk.delivered == desk.new
+    assert desk.server.requests == [INDEX, IMAGE, IMAGE]
+
+
+def test_a_mirror_that_serves_something_else_is_refused(desk: Desk, tmp_path: Path) -> None:
+    with RepositoryServer(desk.server.directory) as mirror:
+        mirror.misbehave(IMAGE, contents(bytes(len(desk.new))))
+        desk.mirrors = [f"{mirror.url}/"]
+        fails(desk, "payload-mismatch")
+
+
+def test_only_from_a_stick(desk: Desk, tmp_path: Path) -> None:
+    fails(desk, "fetch-not-found", only=f"file://{tmp_path}/empty")
+    desk.deliver(only=f"file://{desk.server.directory}")
+    assert desk.delivered == desk.new
+    assert desk.server.requests == []
