@@ -36,6 +36,11 @@ lint: setup ## ruff (format and rules), mypy strict, import-linter
 	$(BIN)/mypy tools
 	$(BIN)/lint-imports
 
+.PHONY: crashes
+crashes: setup ## cut the power at every point of an update, with every write that the disk may lose by then
+	@mkdir -p build
+	MEDVOUCH_CRASHES=all $(BIN)/python -m pytest -q -s tests/integration/site/test_crashes.py --junitxml=build/crashes.xml
+
 .PHONY: bench
 bench: setup ## measure agent, verifier and a fleet, into build/bench.json
 	@mkdir -p build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from medvouch.daemon import refusals
@@ -54,7 +54,12 @@ class Staging:
             raise Refusal(refusals.SLOT_MISMATCH, detail)
 
     def _hash(self, record: UpdateRecord) -> bytes:
-        hashed = hashlib.sha256()
-        for chunk in self.slots.read(record.slot, record.size):
-            hashed.update(chunk)
-        return hashed.digest()
+        return digest_of(self.slots.read(record.slot, record.size))
+
+
+def digest_of(chunks: Iterable[bytes]) -> bytes:
+    """SHA-256 of all of them."""
+    hashed = hashlib.sha256()
+    for chunk in chunks:
+        hashed.update(chunk)
+    return hashed.digest()

@@ -9,8 +9,18 @@ from statistics import median
 RESPONSE, VERIFY, START, IDLE = ONE_GATEWAY = ("attest.response", "verify.evidence", "agent.start", "agent.idle_pss")
 EVENTLOG, IMA, SCALE = LOGS = ("eventlog.replay", "ima.replay", "verify.scale")
 MEMORY, LINEAR = FLEET = ("fleet.memory", "fleet.linear")
+INSTALL, OTA_MEMORY, DELTA, RESUME, REFUSE, RAUC = OTA = (
+    "ota.install",
+    "ota.memory",
+    "ota.delta",
+    "ota.resume",
+    "ota.refuse",
+    "ota.rauc",
+)
 KEYLIME = "verify.keylime"
-NAMES = (*ONE_GATEWAY, *LOGS, *FLEET, KEYLIME)
+NAMES = (*ONE_GATEWAY, *LOGS, *FLEET, *OTA, KEYLIME)
+ABRIDGED = tuple(name for name in NAMES if name != RAUC)
+"""What `--quick` looks at: RAUC is a package that only this needs."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,34 @@ class Effort:
     small_fleet: int = 50
     large_fleet: int = 500
     comparisons: int = 40
+    install_mib: int = 1024
+    installs: int = 3
+    memory_mib: tuple[int, int] = (64, 4096)
+    delta_mib: int = 256
+    resume_mib: int = 256
+    refusals: int = 200
+    rauc_mib: int = 256
+    raucs: int = 3
 
 
 QUICK = Effort(
-    responses=3, evidences=3, rounds=1, starts=1, rest_s=0.1, log_runs=3, ima_entries=50, small_fleet=2, large_fleet=4,
+    responses=3,
+    evidences=3,
+    rounds=1,
+    starts=1,
+    rest_s=0.1,
+    log_runs=3,
+    ima_entries=50,
+    small_fleet=2,
+    large_fleet=4,
     comparisons=2,
-)  # fmt: skip
+    install_mib=8,
+    installs=1,
+    memory_mib=(4, 16),
+    delta_mib=4,
+    resume_mib=16,
+    refusals=3,
+    rauc_mib=4,
+    raucs=1,
+)
 """To see whether it works; its figures mean little."""

@@ -1,4 +1,4 @@
-"""`make bench`: what attesting, verifying, running the agent and a fleet cost, next to the least that it could cost.
+"""`make bench`: what attesting, verifying, running the agent, updates and a fleet cost, next to the least they could.
 
 A ratio is of two times taken in turn in one run, so it holds on any machine; where a limit is absolute there is none.
 """
@@ -18,14 +18,14 @@ from rich.table import Table
 from medvouch.adapters.files import write_durably
 from medvouch.cli.output import fail
 from medvouch.errors import MedvouchError
-from medvouch_sim.bench import fleet, gateway, keylime, logs
-from medvouch_sim.bench.figures import FLEET, KEYLIME, NAMES, ONE_GATEWAY, QUICK, Effort, Figure
+from medvouch_sim.bench import fleet, gateway, keylime, logs, updates
+from medvouch_sim.bench.figures import ABRIDGED, FLEET, KEYLIME, NAMES, ONE_GATEWAY, OTA, QUICK, Effort, Figure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write the file, print the table; the exit code."""
     options = _parser().parse_args(arguments)
-    names = options.only or NAMES
+    names = options.only or (ABRIDGED if options.quick else NAMES)
     progress = Console(stderr=True)
     effort = QUICK if options.quick else Effort()
     try:
@@ -48,6 +48,7 @@ def _measure(names: Sequence[str], effort: Effort, say: Callable[[str], None]) -
     figures = asyncio.run(gateway.measure(names, effort, say)) if {*ONE_GATEWAY} & {*names} else []
     figures += logs.measure_logs(names, effort, say)
     figures += fleet.measure(names, effort, say) if {*FLEET} & {*names} else []
+    figures += updates.measure(names, effort, say) if {*OTA} & {*names} else []
     return figures + (keylime.measure(effort, say) if KEYLIME in names else [])
 
 

@@ -176,7 +176,7 @@ def test_an_image_that_is_not_the_signed_one(desk: Desk) -> None:
     assert desk.slots.record().states["b"] == "empty"
 
 
-# --- going on -----------------------------------------------------------------------------------------------------------
+# --- going on ---------------------------------------------------------------------------------------------------------
 
 
 def test_it_goes_on_where_the_connection_broke(plain: Desk) -> None:
@@ -277,7 +277,7 @@ def _killed(desk: Desk, after: int) -> int:
     return desk.slots.extent("b")
 
 
-# --- places -------------------------------------------------------------------------------------------------------------
+# --- places -----------------------------------------------------------------------------------------------------------
 
 
 def test_mirrors_are_tried_in_turn(desk: Desk, tmp_path: Path) -> None:

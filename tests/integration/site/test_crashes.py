@@ -1,0 +1,131 @@
+"""A power cut at each write, fsync and rename of an update, and whatever the disk may have lost by then.
+
+Every day a part of the states; `make crashes` goes through all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medvouch.adapters import http, slots
+from medvouch.adapters.slots import GOOD
+from medvouch_sim.images import build_image
+from support.crashes import Crash, Recording
+from support.sites import eventually
+from support.updating import Updatable, release, updatable
+
+EVERY = "MEDVOUCH_CRASHES"
+"""Environment: `all`, or how many states."""
+A_FEW = 12
+LEAST = 120
+"""States that there are for certain: a recording that misses what is written would have fewer."""
+MAX_STARTS = 6
+OLD, NEW = (hashlib.sha256(build_image(version)).digest() for version in ("1.0.0", "1.1.0"))
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+async def test_power_cuts_at_every_point_of_an_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None], indexed: bool
+) -> None:
+    """Of a whole image over the wire, and of one of which the active slot has most."""
+    monkeypatch.setattr(http, "CHUNK_BYTES", 8192)
+    monkeypatch.setattr(slots, "CHECKPOINT_BYTES", 8192)
+    monkeypatch.setattr(slots, "CHECKPOINT_SHARE", 0)
+    outcomes: Counter[str] = Counter()
+    async with updatable(tmp_path) as scene:
+        recording = await _recorded(scene, indexed)
+        crashes = recording.crashes()
+        chosen = _chosen(crashes)
+        for crash in chosen:
+            recording.restore(crash)
+            _check_bootable(scene, crash)
+            outcomes[await _carried_on(scene, crash)] += 1
+    count = f"{len(recording.steps)} steps, {len(crashes)} states, {len(chosen)} of them tried: {dict(outcomes)}"
+    record_property("crashes", count)
+    print(count)  # noqa: T201 - what `make crashes` shows
+    assert outcomes.keys() <= {"self_checked", "slot-fell-back"}
+    assert outcomes["self_checked"] > 0.9 * len(chosen)
+    assert len(crashes) > LEAST
+
+
+async def _recorded(scene: Updatable, indexed: bool) -> Recording:
+    """One update from the directive to the self-check, two lives of the agent."""
+    gateway = scene.gateway
+    scene.publisher.publish(release("1.1.0").indexed() if indexed else release("1.1.0"))
+    await gateway.reboot()  # with every file that it will have
+    recording = Recording(gateway.machine.directory, gateway.state_dir / "state.db", gateway.tpm.state_dir)
+    mark = scene.mark
+    await gateway.stop_agent()
+    with recording.recorded():
+        await gateway.start_agent()
+        scene.publisher.direct(gateway.entry.ek_hash, release("1.1.0"))
+        await scene.state("health", since=mark)
+        await scene.look()
+        await scene.update("activated", since=mark)
+        await gateway.reboot()
+        await scene.update("self_checked", since=mark)
+    await _off(scene)
+    return recording
+
+
+def _chosen(crashes: list[Crash]) -> list[Crash]:
+    wanted = os.environ.get(EVERY, str(A_FEW))
+    count = len(crashes) if wanted == "all" else min(int(wanted), len(crashes))
+    return [crashes[number * len(crashes) // count] for number in range(count)]
+
+
+def _check_bootable(scene: Updatable, crash: Crash) -> None:
+    """Whatever was lost: what is booted next is whole, and so is the slot of every start after it."""
+    record = scene.gateway.slots.record()
+    for slot in (record.default, record.next_slot()):
+        assert _image(scene, slot) in (OLD, NEW), (crash.point, crash.lost)
+
+
+def _image(scene: Updatable, slot: str) -> bytes:
+    return hashlib.sha256(scene.gateway.slots.path(slot).read_bytes()).digest()
+
+
+async def _carried_on(scene: Updatable, crash: Crash) -> str:
+    """Start until the update is through, as one does who gets a device back; what became of it, if that is true."""
+    gateway, left, where = scene.gateway, scene.gateway.slots.record(), (crash.point, crash.lost)
+    for _ in range(MAX_STARTS):
+        agent = await gateway.boot()
+        await eventually(functools.partial(_rested, scene))
+        record = agent.standing.update
+        problems = [problem.code for problem in agent.health]
+        await _off(scene)
+        assert record is not None
+        assert problems == [], where
+        if record.state != "activated":
+            break
+    kept = gateway.slots.record()
+    assert (_image(scene, "a"), kept.states["a"]) == (OLD, GOOD), where
+    if record.state == "self_checked":
+        assert (kept.default, kept.running, kept.states["b"]) == ("b", "b", GOOD), where
+        assert (_image(scene, "b"), gateway.release) == (NEW, "1.1.0"), where
+        return record.state
+    assert (record.state, kept.default, kept.running, gateway.release) == ("failed", "a", "a", "1.0.0"), where
+    assert (left.running, left.default) == ("b", "a"), where  # its one attempt had been begun when power went
+    return record.code
+
+
+def _rested(scene: Updatable) -> bool:
+    record = scene.agent.standing.update
+    if record is None:
+        return False
+    return record.state in ("self_checked", "failed") or (
+        record.state == "activated" and scene.gateway.slots.activated() == record.slot
+    )
+
+
+async def _off(scene: Updatable) -> None:
+    """The mains fail."""
+    await scene.gateway.stop_agent()
+    scene.gateway.tpm.kill()
