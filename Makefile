@@ -42,7 +42,8 @@ crashes: setup ## cut the power at every point of an update, with every write th
 	MEDVOUCH_CRASHES=all $(BIN)/python -m pytest -q -s tests/integration/site/test_crashes.py --junitxml=build/crashes.xml
 
 .PHONY: bench
-bench: setup ## measure agent, verifier and a fleet, into build/bench.json
+bench: ## measure agent, verifier, updates and a fleet, into build/bench.json
+	@tools/setup.sh --bench
 	@mkdir -p build
 	$(BIN)/python -m medvouch_sim.bench
 

@@ -3,6 +3,7 @@
 # then .venv with the project in it. A second run finds everything in place and says nothing.
 #
 #   tools/setup.sh            needs Python >= 3.11; exits 7 where a part is missing that it cannot install
+#   tools/setup.sh --bench    likewise, with RAUC, which the bench measures updates against
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,6 +29,12 @@ PYTHON
 
 # For each thing that is not there, the Debian packages that bring it; Python's headers and venv are packages apart.
 missing_packages() {
+  if [ "$for_bench" ]; then
+    has rauc || echo rauc
+    has mksquashfs || echo squashfs-tools
+    has dbus-daemon || echo dbus
+    has openssl || echo openssl
+  fi
   has gcc || echo gcc libc6-dev
   has mosquitto || echo mosquitto
   has mosquitto_sub || echo mosquitto-clients
@@ -90,6 +97,8 @@ install_project() {
   mv "$stamp.new" "$stamp" # last: an interrupted run leaves no stamp
 }
 
+for_bench=
+[ "${1:-}" != --bench ] || for_bench=yes
 stamp=.venv/.setup-stamp # inside .venv, so that `venv --clear` takes it away first
 python=$(find_python)
 missing=($(missing_packages)) # one word each
@@ -98,7 +107,7 @@ if [ ${#missing[@]} = 0 ] && [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev
 fi
 # One at a time: whoever waited finds everything in place. -o: no daemon that apt starts inherits the lock.
 if [ -z "${MEDVOUCH_SETUP_LOCKED:-}" ] && has flock; then
-  MEDVOUCH_SETUP_LOCKED=1 exec flock -o tools/setup.sh tools/setup.sh
+  MEDVOUCH_SETUP_LOCKED=1 exec flock -o tools/setup.sh tools/setup.sh "$@"
 fi
 if [ ${#missing[@]} != 0 ]; then
   install_packages "${missing[@]}"

@@ -16,7 +16,7 @@ import pytest
 
 from medvouch.errors import EnvironmentFault, MissingPart
 from medvouch_sim.bench import figures as bench
-from medvouch_sim.bench import fleet, logs
+from medvouch_sim.bench import fleet, logs, rauc
 from medvouch_sim.bench.program import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,8 @@ def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "build" / "bench.json"
     assert main(["--quick", "--out", str(out)]) == 0
     rows = {row["name"]: row for row in json.loads(out.read_text())}
-    assert tuple(name for name in bench.NAMES if name in rows or name != bench.KEYLIME) == tuple(rows)
+    names = [name for name in bench.ABRIDGED if name in rows or name != bench.KEYLIME]
+    assert list(rows) == names
     assert all(row.keys() == FIELDS and row["value"] > 0 for row in rows.values())
     for name in (bench.RESPONSE, bench.VERIFY):
         row = rows[name]
@@ -41,6 +42,12 @@ def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFi
     linear = rows[bench.LINEAR]
     assert linear["reference"] == "a gateway of 2, where it is one of 4"
     assert linear["ratio"] == pytest.approx(linear["value"] / linear["reference_value"], abs=1e-2)
+    updates = [rows[name] for name in bench.OTA if name in rows]
+    assert [row["unit"] for row in updates] == ["ms", "MiB", "bytes", "bytes", "ms"]
+    assert [row["ratio"] is not None for row in updates] == [True, True, True, False, False]
+    assert rows[bench.DELTA]["ratio"] < 0.02
+    assert rows[bench.RESUME]["value"] <= 1 << 20
+    assert rows[bench.REFUSE]["value"] <= 10
     captured = capsys.readouterr()
     assert "agent.idle_pss" in captured.out
     assert "verify.evidence: 3 distinct ones" in captured.err
@@ -83,6 +90,22 @@ def test_no_figure_without_the_tool_to_compare(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingPart, match="tpm2_eventlog"):
         logs.measure_logs([bench.EVENTLOG], bench.QUICK, print)
+
+
+@pytest.mark.skipif(bool(rauc.missing()), reason=f"not installed: {', '.join(rauc.missing())}")
+def test_beside_rauc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "--json", "--only", bench.RAUC, "--out", str(tmp_path / "bench.json")]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["reference"].startswith("rauc 1.")
+    assert row["ratio"] > 0
+
+
+def test_without_rauc_its_figure_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rauc, "missing", lambda: ["rauc"])
+    assert main(["--quick", "--only", bench.RAUC, "--out", str(tmp_path / "bench.json")]) == 7
+    assert "rauc-missing: not installed: rauc" in capsys.readouterr().err
 
 
 def test_an_unknown_figure_is_a_usage_error() -> None:

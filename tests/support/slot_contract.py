@@ -105,6 +105,59 @@ class SlotContract:
         with refused("slot-unwritten"):
             slots.activate("b")
 
+    # --- piece by piece -----------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("start", "size"), [(0, 0), (1, 1), (4095, 2), (4096, 4096), (100_001, 1_500_000)])
+    def test_a_piece_is_read(self, slots: Slots, start: int, size: int) -> None:
+        slots.write("b", pieces(NEW))
+        assert b"".join(slots.read("b", size, start=start)) == NEW[start : start + size]
+
+    def test_the_extent_of_a_slot(self, slots: Slots) -> None:
+        assert len(OLD) <= slots.extent("a") <= CAPACITY
+        slots.write("b", pieces(NEW))
+        assert len(NEW) <= slots.extent("b") <= CAPACITY
+        assert contents(slots, "b", slots.extent("b"))[: len(NEW)] == NEW
+
+    @pytest.mark.parametrize("start", [1, 4096, 1_000_000, len(NEW)])
+    def test_an_image_is_written_from_where_it_was_left(self, medium: Medium, slots: Slots, start: int) -> None:
+        def broken() -> Iterator[bytes]:
+            yield NEW[:start] + b"more"
+            raise Broken
+
+        with pytest.raises(Broken):
+            slots.write("b", broken())
+        medium.slots().write("b", pieces(NEW[start:]), start=start)
+        assert contents(slots, "b", len(NEW)) == NEW
+        slots.activate("b")
+        assert medium.start() == "b"
+
+    def test_the_rest_of_an_image_is_no_more_than_the_slot_takes(self, slots: Slots) -> None:
+        slots.write("b", pieces(bytes(CAPACITY), 1 << 20))
+        with refused("slot-full"):
+            slots.write("b", [b"x"], start=CAPACITY)
+
+    def test_the_running_slot_is_not_written_further(self, slots: Slots) -> None:
+        with refused("slot-in-use"):
+            slots.write("a", [b"x"], start=len(OLD))
+        assert contents(slots, "a", len(OLD)) == OLD
+
+    def test_what_is_said_to_be_durable_is(self, medium: Medium, slots: Slots) -> None:
+        """Whoever is interrupted finds as many bytes; and is told so more than once while an image comes."""
+        told: list[int] = []
+
+        def durable(done: int) -> None:
+            assert contents(medium.slots(), "b", done) == NEW[:done]
+            told.append(done)
+
+        def slowly() -> Iterator[bytes]:
+            for piece in pieces(NEW):
+                time.sleep(0.02)
+                yield piece
+
+        slots.write("b", slowly(), durable=durable)
+        assert told == sorted(set(told))
+        assert told
+
     # --- activation ---------------------------------------------------------------------------------------------------
 
     def test_writing_boots_nothing(self, medium: Medium, slots: Slots) -> None:

@@ -34,6 +34,8 @@ ALIGNMENT = 4096
 """Of offsets and lengths for O_DIRECT: the largest block of disks."""
 CHECKPOINT_BYTES = 512 << 10
 """Between two points at which a write can go on after an interruption."""
+WRITEBACK_BYTES = 4 << 20
+"""After so many the medium begins to write: while the next ones come, and not when all are there."""
 CHECKPOINT_SHARE = 10
 """A checkpoint comes no sooner than this many times its own cost after the last one: a fast source has fewer."""
 
@@ -319,17 +321,22 @@ class FileSlots:
 
 
 class Pace:
-    """When what was written so far is brought to the medium and told to `durable`: seldom enough to cost little."""
+    """When what was written so far is brought to the medium, and told to `durable`: seldom enough to cost little."""
 
     def __init__(self, durable: Callable[[int], None] | None) -> None:
         self._durable = durable
         self._told: int | None = None
+        self._begun = 0
         self._not_before = 0.0
 
     def written(self, descriptor: int, offset: int) -> None:
         """So many bytes were; at every CHECKPOINT_BYTES, as long as that takes less than 1/CHECKPOINT_SHARE of all."""
         if self._told is None:
-            self._told = offset
+            self._told = self._begun = offset
+        if offset >= self._begun + WRITEBACK_BYTES:
+            # Linux begins to write what is to be dropped and is not on the medium yet, and does not wait for it.
+            os.posix_fadvise(descriptor, self._begun, offset - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = offset
         if self._durable is None or offset < self._told + CHECKPOINT_BYTES or time.monotonic() < self._not_before:
             return
         began = time.monotonic()

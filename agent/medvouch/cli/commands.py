@@ -93,7 +93,7 @@ def doctor(options: argparse.Namespace) -> int:
 def update(options: argparse.Namespace) -> int:
     """`medvouch update`: 0 once the agent has been asked."""
     config = load(options.config)
-    args = {"from": str(options.place.absolute())} if options.place else {}
+    args = {"from": str(options.place.resolve())} if options.place else {}
     document = ControlClient(config.control_socket).call("update", **args)
     line = f"the agent looks for an update; before: {_update_line(document)}. `medvouch status` shows how it goes on"
     show(document, [line], as_json=options.json)

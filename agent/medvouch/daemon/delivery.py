@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
+from medvouch.daemon.ahead import ahead
 from medvouch.daemon.mirrors import Places
 from medvouch.errors import InputError, MedvouchError, NetworkFault, Refusal, StorageFault
 from medvouch.formats.blocks import BlockIndex
@@ -112,8 +113,14 @@ class Delivery:
             return None
         data = self.store.get(INDEX_KEY)
         if data is None or hashlib.sha256(data).digest() != named.digest:
-            with closing(self.fetcher.fetch(self.places.at(base, named.uri))) as chunks:
-                data = b"".join(checked(chunks, Payload(BLOCKS, named.uri, named.digest, named.size)))
+            try:
+                with closing(self.fetcher.fetch(self.places.at(base, named.uri))) as chunks:
+                    data = b"".join(checked(chunks, Payload(BLOCKS, named.uri, named.digest, named.size)))
+            except NetworkFault as fault:
+                if fault.code != "fetch-not-found":
+                    raise
+                log.warning("no delta: %s", fault)
+                return None
             self.store.put({INDEX_KEY: data})
         index = BlockIndex.parse(data)
         check_index(index, _image(record))
@@ -141,8 +148,9 @@ class Delivery:
             durable(way.start)
             kept = self.slots.read(record.slot, way.start) if way.start else iter(())
             rest = checked(self._chunks(remote, record, way), _image(record), kept)
-            told = counted(rest, way.start, record.size, tell)
-            self.slots.write(record.slot, told, start=way.start, durable=durable)
+            with closing(ahead(rest)) as made:
+                told = counted(made, way.start, record.size, tell)
+                self.slots.write(record.slot, told, start=way.start, durable=durable)
 
     def _chunks(self, remote: Remote, record: UpdateRecord, way: _Way) -> Iterator[bytes]:
         if way.start == record.size and way.start:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from medvouch.daemon import refusals
+from medvouch.daemon.ahead import ahead
 from medvouch.daemon.delivery import Delivery
 from medvouch.daemon.reporting import Reporter
 from medvouch.errors import Refusal, StorageFault
@@ -58,8 +59,8 @@ class Staging:
 
 
 def digest_of(chunks: Iterable[bytes]) -> bytes:
-    """SHA-256 of all of them."""
+    """SHA-256 of all of them, which are read while those before them are hashed."""
     hashed = hashlib.sha256()
-    for chunk in chunks:
+    for chunk in ahead(chunks):
         hashed.update(chunk)
     return hashed.digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Self
 
 BUFFER_BYTES = 32 << 10
 """Of the relay's own sockets: what it has counted is nearly all with the client."""
+
+_END_WAIT_S = 10.0
 
 
 class Relay:
@@ -21,7 +24,8 @@ class Relay:
         self.port = int(self._listener.getsockname()[1])
         self.to_client = 0
         self.to_server = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def __enter__(self) -> Self:
         return self
@@ -29,26 +33,35 @@ class Relay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(_END_WAIT_S)
         self._listener.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server_port))
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-                threading.Thread(target=self._pump, args=(server, client, True), daemon=True).start()
-                threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
+                thread = threading.Thread(target=self._pass_on, args=(client,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, to_client: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(BUFFER_BYTES):
-                target.sendall(data)
-                if to_client:
-                    self.to_client += len(data)
-                else:
-                    self.to_server += len(data)
-        for end in (source, target):
+    def _pass_on(self, client: socket.socket) -> None:
+        """Until one of the two hangs up."""
+        with client, socket.create_connection(("127.0.0.1", self._server_port)) as server:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+                while True:
+                    for source in select.select([client, server], [], [])[0]:
+                        data = source.recv(BUFFER_BYTES)
+                        if not data:
+                            return
+                        (client if source is server else server).sendall(data)
+                        self._count(source is server, len(data))
+
+    def _count(self, to_client: bool, size: int) -> None:
+        if to_client:
+            self.to_client += size
+        else:
+            self.to_server += size

@@ -138,8 +138,7 @@ def _extra_mib(folder: Path, mib: int, say: Callable[[str], None]) -> float:
         file.truncate(mib * MIB)
     release = publish(folder / "served", indexed=False)
     device = Device.create(folder / "device", iter([b"old"]), mib * MIB)
-    with RepositoryServer(folder / "served") as server:
-        process = install_apart(device, release, server.url)
+    with RepositoryServer(folder / "served") as server, install_apart(device, release, server.url) as process:
         said, _ = process.communicate()
     if process.returncode:
         raise EnvironmentFault("bench-failed", f"installing {mib} MiB did", remedy="look at what it said above")

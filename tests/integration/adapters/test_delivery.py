@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from medvouch.adapters.folder import AnyFetcher
 from medvouch.adapters.http import Bandwidth, HttpFetcher
 from medvouch.daemon.delivery import INDEX_KEY
 from medvouch.errors import MedvouchError, NetworkFault, Refusal, StorageFault
-from medvouch_sim.repository_server import Exchange, RepositoryServer, contents, status
+from medvouch_sim.repository_server import Exchange, RepositoryServer, contents, status, truncated
 from support.deliveries import BLOCK, Desk, altered, noise
 
 IMAGE = "images/new.img"
@@ -153,6 +155,63 @@ def test_a_server_that_gives_no_pieces(desk: Desk) -> None:
     desk.server.ranges = False
     desk.deliver()
     assert desk.delivered == desk.new
+
+
+def test_an_index_that_nobody_has_put_there(desk: Desk) -> None:
+    """The image is there, and comes whole."""
+    (desk.server.directory / INDEX).unlink()
+    desk.deliver()
+    assert desk.delivered == desk.new
+
+
+def test_a_connection_that_breaks_in_the_index(desk: Desk) -> None:
+    desk.server.misbehave(INDEX, truncated(100))
+    fails(desk, "fetch-unreachable")
+    assert desk.server.requests == [INDEX]
+
+
+def test_a_medium_that_fills_meanwhile_and_has_space_again(plain: Desk) -> None:
+    """ENOSPC ends the write and nothing else: what is on the medium stays, and the next try goes on there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, before[1]))
+    try:
+        fails(plain, "slot-full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    done = plain.journal.done
+    assert done >= CHECKPOINT
+    plain.sent()
+    plain.deliver()
+    assert plain.delivered == plain.new
+    assert plain.sent() == len(plain.new) - done
+
+
+def test_a_medium_that_does_not_take_what_it_is_given(plain: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EIO at the last fsync: nothing is written that could be booted, and the next try is a true one."""
+    real, asked = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == plain.slots.path("b"):
+            asked.append(descriptor)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    fails(plain, "slot-unwritable")
+    monkeypatch.undo()
+    assert asked
+    assert plain.slots.record().states["b"] == "empty"
+    plain.deliver()
+    assert plain.delivered == plain.new
+
+
+def test_a_medium_that_takes_a_few_bytes_at_a_time(plain: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """write(2) may take less than it is given."""
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data[:50_000])))
+    plain.deliver()
+    monkeypatch.undo()
+    assert plain.delivered == plain.new
 
 
 def test_the_index_of_another_image(desk: Desk) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from medvouch.crypto.cose import sign
 from medvouch.crypto.keys import SoftwareSigner
+from medvouch.formats.blocks import BlockIndex
 from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.trust import MAX_REFERENCE_BYTES
+from medvouch.update.blocks import index_of
 from medvouch.update.payload import Payload
 from medvouch.update.processor import DeviceClass, plan
 from medvouch.update.verification import RoleKeys, verify_envelope
@@ -69,6 +71,21 @@ def test_built_and_signed_by_several(medvouch: Caller, reference: Path, out: Pat
     assert found.payloads == (Payload("slot", URI, hashlib.sha256(image).digest(), len(image)),)
     assert (found.sequence, found.version, found.security_epoch) == (11, "1.1.0", 2)
     assert found.contents == {"reference": reference.read_bytes()}
+
+
+@pytest.mark.parametrize("uri", ["", "https://elsewhere.example/index"])
+def test_with_a_block_index(medvouch: Caller, reference: Path, out: Path, tmp_path: Path, uri: str) -> None:
+    more = {"blocks-uri": uri} if uri else {}
+    index = tmp_path / "gateway-1.1.0.blocks"
+    assert medvouch(*build_options(reference, out, blocks=index, **more)).code == 0
+    for role in ("quality", "release-3", "release"):
+        assert medvouch("release", "sign", out, "--key", FIXTURES / "keys" / f"test-{role}.pem").code == 0
+    trusted = [RoleKeys([private_key(name).public_key() for name in RELEASES], 2)]
+    trusted.append(RoleKeys([private_key("quality").public_key()]))
+    found = plan(verify_envelope(out.read_bytes(), *trusted), DeviceClass.named("devices.example", "gateway-1"))
+    data = index.read_bytes()
+    assert found.payloads[1] == Payload("blocks", uri or f"{URI}.blocks", hashlib.sha256(data).digest(), len(data))
+    assert BlockIndex.parse(data) == index_of([IMAGE.read_bytes()], IMAGE.stat().st_size)
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,24 @@ def test_a_conf_d_that_is_no_folder_is_none(tmp_path: Path) -> None:
             )
         ),
         ("[broker]", "[update]\nrepository = 'x'\n[broker]", "config-wrong-value", "update.repository must be an addr"),
+        *(
+            ("[broker]", f"[update]\n{line}\n[broker]", "config-wrong-value", f"update.{line.split()[0]} must be")
+            for line in (
+                "repository = 'file://host/x'",
+                "repository = 'file:///'",
+                "mirrors = ['file:x']",
+                "mirrors = ['']",
+                "proxy = 'https://proxy:1/'",
+                "proxy = 'http://proxy/'",
+                "proxy = 'http://u:p@proxy:1/'",
+                "proxy = 'http://proxy:65536/'",
+                "proxy_credentials = 'relative'",
+                "bandwidth = 1023",
+                "bandwidth = -1",
+                "jitter = -1",
+                "jitter = 86401",
+            )
+        ),
         ("[broker]", "[update]\nreboot_command = ''\n[broker]", "config-wrong-value", "update.reboot_command must be"),
         ('"MV-100"', '"\\ud800"', "config-syntax", "mend the TOML"),
     ],
@@ -190,6 +208,18 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, code: str, s
         loaded(tmp_path, EXAMPLE.replace(old, new, 1))
     assert caught.value.code == code
     assert said in str(caught.value)
+
+
+def test_where_updates_may_come_from(tmp_path: Path) -> None:
+    lines = (
+        "repository = 'file:///media/usb/'\nmirrors = ['http://ward.example/', 'file:///srv/x']\n"
+        "proxy = 'http://proxy.example:3128/'\nproxy_credentials = '/etc/x'\nbandwidth = 1024\njitter = 86400"
+    )
+    update = loaded(tmp_path, EXAMPLE.replace("[broker]", f"[update]\n{lines}\n[broker]", 1)).update
+    assert update.repository == "file:///media/usb/"
+    assert update.mirrors == ("http://ward.example/", "file:///srv/x")
+    assert (update.proxy, update.proxy_credentials) == ("http://proxy.example:3128/", "/etc/x")
+    assert (update.bandwidth, update.jitter) == (1024, 86400)
 
 
 def test_shown_for_people_and_programs(medvouch: Caller, config: Path) -> None:
