@@ -88,8 +88,9 @@ class Delivery:
         if data := self.store.get(JOURNAL_KEY):
             with suppress(InputError):
                 journal = FetchJournal.parse(data)
-                if (journal.manifest, journal.slot) == (record.manifest, record.slot):
-                    return journal
+                if journal.manifest == record.manifest:
+                    elsewhere = replace(journal, slot=record.slot, done=0, source="", validator="")
+                    return journal if journal.slot == record.slot else elsewhere
         return FetchJournal(record.manifest, record.slot, 0, "", "", None)
 
     def _way(self, base: str, record: UpdateRecord, journal: FetchJournal) -> _Way:

@@ -287,6 +287,14 @@ def test_a_journal_of_another_release(plain: Desk) -> None:
     assert plain.sent() == len(plain.new)
 
 
+def test_a_journal_of_the_other_slot(desk: Desk) -> None:
+    """How far it had come there says nothing here; where the index is does."""
+    desk.keep(replace(desk.journal, slot="a", done=1 << 20))
+    desk.deliver()
+    assert desk.delivered == desk.new
+    assert desk.sent() == 2 * BLOCK
+
+
 def test_what_was_whole_is_not_fetched_again(plain: Desk) -> None:
     plain.deliver()
     plain.keep(replace(plain.journal, done=len(plain.new)))
