@@ -15,6 +15,7 @@ import pytest
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.attestation.reference import verify_references
 from medvouch.crypto.keys import load_private_pem
+from medvouch.daemon.mirrors import Mirrors, Places
 from medvouch.daemon.update_source import UpdateSource
 from medvouch.formats.enrolment import device_id
 from medvouch.formats.update import InstalledRelease
@@ -82,8 +83,9 @@ def test_what_the_how_to_publishes_is_what_a_device_installs() -> None:
             run(command)
     folder, now = ROOT / "build" / "how-to", int(time.time())
     root = (folder / "root.json").read_bytes()
-    client = Repository(BASE, FromFiles(FileMetadataStore(folder / "repository")), Shelf(), lambda: now, root)
-    client.refresh()
+    files = FromFiles(FileMetadataStore(folder / "repository"))
+    mirrors = Mirrors(lambda base: Repository(base, files, Shelf(), lambda: now, root), Places(BASE))
+    mirrors.refresh()
     release, quality = (
         TrustedRole(role, [load_private_pem((folder / name / "key.pem").read_bytes()).public_key() for name in names],
                     now + 60, now + 60, len(names))
@@ -92,11 +94,14 @@ def test_what_the_how_to_publishes_is_what_a_device_installs() -> None:
     ueid = b"\1" + hashlib.sha256(b"the EK of a gateway").digest()
     kind = DeviceClass.named(VENDOR_DOMAIN, DEVICE_CLASS)
     allowed = ["https://updates.devices.example/images/"]
-    source = UpdateSource(client, ueid, device_id(ueid), release, quality, kind, allowed, lambda: now)
+    source = UpdateSource(mirrors, ueid, device_id(ueid), release, quality, kind, allowed, lambda: now)
     offer = source.look(InstalledRelease("1.0.0", 1, 1), None, 1)
     assert offer is not None
     assert (offer.plan.version, offer.plan.security_epoch, offer.plan.sequence) == ("1.1.0", 2, 2)
     assert offer.image.digest == hashlib.sha256((folder / "gateway-1.1.0.img").read_bytes()).digest()
+    index = (folder / "1.1.0.img.blocks").read_bytes()
+    assert offer.index is not None
+    assert (offer.index.uri, offer.index.digest) == (f"{offer.image.uri}.blocks", hashlib.sha256(index).digest())
     verify_references([offer.reference], release.keys, release.threshold)
 
 

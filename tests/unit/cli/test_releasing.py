@@ -10,6 +10,7 @@ import pytest
 
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.cli import publishing, releasing
+from medvouch.daemon.mirrors import Mirrors, Places
 from medvouch.daemon.update_source import UpdateSource
 from medvouch.formats.enrolment import device_id
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
@@ -96,8 +97,9 @@ def test_a_device_follows_what_is_directed(
         TrustedRole(name, keys.keys, NOW + DAY, NOW + DAY, keys.threshold)
         for name, keys in (("release", RELEASE_KEYS), ("quality", QUALITY_KEYS))
     )
-    client = device(made)
-    source = UpdateSource(client, UEID, device_id(UEID), release, quality, DEVICE, [URI], lambda: NOW)
+    mirrors = Mirrors(lambda _: device(made), Places("http://updates.example/"))
+    mirrors.refresh()
+    source = UpdateSource(mirrors, UEID, device_id(UEID), release, quality, DEVICE, [URI], lambda: NOW)
     offer = source.look(InstalledRelease("", 0, 0), None, 0)
     assert offer is not None
     assert (offer.plan.version, offer.plan.sequence) == ("1.1.0", 11)
