@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Generator, Iterable
 
-DEPTH = 4
+DEPTH = 2
 """Chunks that are made before they are asked for."""
 _PATIENCE_S = 0.1
 
