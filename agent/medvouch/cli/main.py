@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvouch import __version__
-from medvouch.cli import building, commands, releasing
+from medvouch.cli import building, commands, gating, releasing
 from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
 from medvouch.cli.installing import DEFAULT_USER, installer
@@ -272,6 +272,7 @@ def _add_release(subparsers: Subparsers) -> None:
     )
     steps = parser.add_subparsers(metavar="STEP", required=True)
     building.add_parsers(steps)
+    gating.add_parsers(steps)
     releasing.add_parsers(steps)
 
 

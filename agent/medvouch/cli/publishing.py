@@ -17,8 +17,11 @@ from medvouch.crypto.keys import Signer, SoftwareSigner, load_private_pem
 from medvouch.errors import InputError, Refusal, UsageFault
 from medvouch.formats.directive import Directive
 from medvouch.formats.enrolment import device_id
+from medvouch.formats.release import RECORD_NAME, ReleaseRecord
 from medvouch.formats.suit import Envelope
 from medvouch.formats.suit_manifest import Manifest
+from medvouch.release.gate import check_published
+from medvouch.release.manifests import parse_version
 from medvouch.release.repository import AuthoredRepository
 from medvouch.release.tuf_signing import RepositoryKeys
 from medvouch.update import refusals
@@ -66,8 +69,18 @@ def publish(options: argparse.Namespace) -> int:
         files[path.name] = read_bounded(path, MAX_FILE_BYTES)
     if options.version and not files:
         raise UsageFault("usage", f"release {options.version} has no files", remedy="name its files")
+    if files:
+        check_published(options.version, files)
     repository = _open(options)
     return _publish(repository, repository.add_release(options.version, files) if files else [], options)
+
+
+def published_record(folder: Path) -> ReleaseRecord | None:
+    """The record of the highest release that has one. Raises ConfigFault `repository-*`, StorageFault, InputError."""
+    repository = AuthoredRepository.open(FileMetadataStore(folder), RepositoryKeys())
+    listed = [target for target in repository.releases() if target.path.endswith(f"/{RECORD_NAME}")]
+    records = [ReleaseRecord.parse(repository.contents(target)) for target in listed]
+    return max(records, key=lambda record: parse_version(record.version), default=None)
 
 
 def direct(options: argparse.Namespace) -> int:

@@ -131,6 +131,10 @@ class AuthoredRepository:
         """A target that `releases` lists, published or about to be."""
         return self._state.targets["releases"].signed.targets.get(name)
 
+    def releases(self) -> Sequence[TargetFile]:
+        """All targets that `releases` lists, published or about to be."""
+        return list(self._state.targets["releases"].signed.targets.values())
+
     def contents(self, target: TargetFile) -> bytes:
         """What was published as a target; StorageFault `repository-damaged` where that is not there any more."""
         name = f"targets/{target.get_prefixed_paths()[0]}"
