@@ -174,6 +174,13 @@ def ledger_verify(options: argparse.Namespace) -> int:
     return 0 if document["status"] == "holds" else 1
 
 
+def ledger_lineage(options: argparse.Namespace) -> int:
+    """`medvouch ledger lineage`."""
+    from medvouch.cli.tracing import lineage  # noqa: PLC0415 - as above
+
+    return lineage(options)
+
+
 def ledger_export(options: argparse.Namespace) -> int:
     """`medvouch ledger export`."""
     data = _exported(options)

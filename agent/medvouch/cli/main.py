@@ -206,6 +206,7 @@ def _add_ledger(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     _add_ledger_show(actions)
     _add_ledger_verify(actions)
+    _add_ledger_lineage(actions)
     summary = "have the running agent write its ledger to a file"
     export = command(actions, "export", commands.ledger_export, summary, examples[0])
     export.add_argument("--out", required=True, type=out_file, metavar="FILE", help="where the ledger goes")
@@ -227,6 +228,18 @@ def _add_ledger_verify(actions: Subparsers) -> None:
     parser = command(actions, "verify", commands.ledger_verify, summary, example)
     parser.add_argument("file", type=existing_file, metavar="FILE", help="an exported ledger")
     _trust_option(parser)
+    parser.add_argument("--device", metavar="ID", help="the device that it should be of")
+    _at_option(parser)
+
+
+def _add_ledger_lineage(actions: Subparsers) -> None:
+    summary = "tell what a device was made to run since it was enrolled, who signed it, and what proved that it booted"
+    example = "medvouch ledger lineage life.cbor --trust trust.cbor --record 1.1.0/release.cbor"
+    parser = command(actions, "lineage", commands.ledger_lineage, summary, example)
+    parser.add_argument("file", type=existing_file, metavar="FILE", help="an exported ledger")
+    _trust_option(parser)
+    what = "a release's record, which names what it fixed; may be repeated"
+    parser.add_argument("--record", type=existing_file, action="append", default=[], metavar="FILE", help=what)
     parser.add_argument("--device", metavar="ID", help="the device that it should be of")
     _at_option(parser)
 

@@ -90,18 +90,26 @@ def verify_file(
     return _affirmed(appraisal, fresh=nonce is not None)
 
 
-def verify_ledger(data: bytes, trust: TrustDocument, *, device: str | None, at: int) -> Verified:
-    """Judge a bundle at `at`: its `status` is `holds` or `broken`. Raises as `verify_file`."""
+def verified_life(data: bytes, trust: TrustDocument, *, device: str | None, at: int) -> VerifiedLife:
+    """What a bundle proves at `at`. Raises as `verify_bundle`, ConfigFault, Refusal `bundle-other-device`."""
     believed = BundleTrust(
         enrolment=keys_at(trust, "enrolment", at),
         enrolment_roots=trust.certificates["enrolment-ca"],
         appraisers=keys_at(trust, "appraiser", at),
         commanders=keys_at(trust, "commander", at),
     )
+    life = verify_bundle(data, believed, at)
+    if device not in (None, life.device):
+        raise Refusal(BUNDLE_OTHER_DEVICE, f"it is of {life.device}")
+    return life
+
+
+def verify_ledger(data: bytes, trust: TrustDocument, *, device: str | None, at: int) -> Verified:
+    """Judge a bundle at `at`: its `status` is `holds` or `broken`. Raises as `verify_file`."""
     try:
-        life = verify_bundle(data, believed, at)
-        if device not in (None, life.device):
-            raise Refusal(BUNDLE_OTHER_DEVICE, f"it is of {life.device}")
+        life = verified_life(data, trust, device=device, at=at)
+    except ConfigFault:
+        raise
     except MedvouchError as error:
         return _broken(data, error)
     shown, judged = ledgering.document(Bundle.parse(data)), _judged(life)

@@ -1,0 +1,100 @@
+"""`medvouch ledger lineage`: what a device was made to run, by whom, what it fixed, and what proved it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from medvouch.adapters.files import read_bounded
+from medvouch.assurance.bundle import VerifiedLife
+from medvouch.assurance.lineage import Installation, Makers, trace
+from medvouch.cli.gating import read_record
+from medvouch.cli.output import aligned, moment, show
+from medvouch.cli.trusting import keys_at, read_trust, role_of
+from medvouch.cli.verifying import verified_life
+from medvouch.formats.ledger import MAX_BUNDLE_BYTES
+from medvouch.formats.trust import TrustDocument
+from medvouch.update.verification import RoleKeys
+
+Row = dict[str, Any]
+
+
+def lineage(options: argparse.Namespace) -> int:
+    """`medvouch ledger lineage`. A ledger that does not hold is refused: see `medvouch ledger verify`."""
+    data, trust = read_bounded(options.file, MAX_BUNDLE_BYTES), read_trust(options.trust)
+    at = options.at if options.at is not None else int(time.time())
+    records = [read_record(path) for path in options.record]
+    life = verified_life(data, trust, device=options.device, at=at)
+    makers = Makers(*(_keys(trust, role, at) for role in ("release", "quality")))
+    document = described(life, trace(life, makers, records))
+    show(document, _lines(document), as_json=options.json)
+    return 0
+
+
+def _keys(trust: TrustDocument, role: str, at: int) -> RoleKeys:
+    return RoleKeys(keys_at(trust, role, at), role_of(trust, role).threshold)
+
+
+def described(life: VerifiedLife, installations: Sequence[Installation]) -> Row:
+    """All of it as JSON has it."""
+    return {"device": life.device, "owner": life.owner, "installations": [_row(life, each) for each in installations]}
+
+
+def _row(life: VerifiedLife, found: Installation) -> Row:
+    signed, last = found.authorised, found.steps[-1].entry
+    if found.verdict:
+        last = max(last, found.verdict.entry)
+    ear = found.verdict.ear if found.verdict else None
+    return {
+        "version": signed.version if signed else None,
+        "sequence": signed.sequence if signed else None,
+        "envelope": found.envelope.hex(),
+        "image": found.image.hex(),
+        "release_signers": [name.hex() for name in signed.release_signers] if signed else [],
+        "quality_signers": [name.hex() for name in signed.quality_signers] if signed else [],
+        "unproven": found.unproven or None,
+        "directive": found.directive.release if found.directive else None,
+        "fixes": None if found.fixes is None else [sorted(fix.names) for fix in found.fixes],
+        "outcome": found.outcome,
+        "verdict": ear and {"entry": found.verdict and found.verdict.entry, "issued_at": ear.issued_at,
+                            "evidence": ear.evidence_digest.hex(), "boot_count": ear.boot_count},
+        "steps": [vars(step) for step in found.steps],
+        "until_installed_ms": found.until_installed_ms,
+        "until_attested_ms": found.until_attested_ms,
+        "confirmed_by_tpm": last < life.by_tpm,
+        "confirmed_by_appraiser": last < life.by_appraiser,
+        "detail": found.detail,
+    }  # fmt: skip
+
+
+def _lines(document: Row) -> list[str]:
+    found = document["installations"]
+    lines = [f"{document['device']}: {len(found)} releases since it was enrolled"]
+    for row in found:
+        lines += ["", f"{row['version'] or 'a release that no trusted maker signed'}: {row['outcome']}"]
+        lines += [f"  {line}" for line in aligned(_told(row))]
+    return lines
+
+
+def _told(row: Row) -> dict[str, object]:
+    verdict, begun, fixes = row["verdict"], row["steps"][0], row["fixes"]
+    confirmed = [who for who in ("tpm", "appraiser") if row[f"confirmed_by_{who}"]]
+    return {
+        "released by": ", ".join(row["release_signers"]),
+        "approved by": ", ".join(row["quality_signers"]),
+        "not proven": row["unproven"],
+        "directed to": row["directive"],
+        "fixes": None if fixes is None else "; ".join(", ".join(names) for names in fixes) or "nothing",
+        "begun": moment(begun["time_ms"] // 1000) + ("" if begun["clock_ok"] else " (clock not synchronised)"),
+        "installed": _after(row["until_installed_ms"]),
+        "attested": _after(row["until_attested_ms"]),
+        "proven by": verdict and f"the verdict of {moment(verdict['issued_at'])} on boot {verdict['boot_count']}",
+        "confirmed": ", ".join(confirmed) or "by nobody but the device yet",
+        "last": row["detail"],
+    }
+
+
+def _after(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else f"after {milliseconds / 1000:.1f} s"
