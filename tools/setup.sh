@@ -40,6 +40,7 @@ missing_packages() {
   has mosquitto_sub || echo mosquitto-clients
   has pkg-config || echo pkg-config
   pkg-config --exists tss2-esys tss2-tctildr 2>/dev/null || echo libtss2-dev
+  has softhsm2-util || echo softhsm2
   has swtpm || echo swtpm
   has tpm2_eventlog || echo tpm2-tools
   if [ -z "$python" ]; then
@@ -83,7 +84,7 @@ install_packages() { # PACKAGE ...
 
 pip_install() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-    -e '.[agent,collector,release,dev]' -e simulator >&2
+    -e '.[agent,collector,release,pkcs11,dev]' -e simulator >&2
 }
 
 install_project() {
