@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from medvouch.attestation.replay import replayed_pcrs
-from medvouch.cli.inspecting_records import inspect_cel, inspect_cose, inspect_quote, inspect_systemd
+from medvouch.cli.inspecting_records import inspect_cel, inspect_corim, inspect_cose, inspect_quote, inspect_systemd
 from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, moment
 from medvouch.errors import InputError
@@ -253,6 +253,7 @@ KINDS: Mapping[str, Kind] = {
     "cmw": Kind("evidence", inspect_cmw),
     "eat": Kind("the claims in evidence", inspect_eat),
     "ear": Kind("an attestation result", inspect_ear),
+    "corim": Kind("reference values as a CoRIM, signed or not", inspect_corim),
     "suit": Kind("the SUIT envelope of a release", inspect_suit),
     "cose": Kind("a signed COSE message of any kind", inspect_cose),
     "ledger": Kind("a device's ledger, exported", inspect_ledger),

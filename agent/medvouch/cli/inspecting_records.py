@@ -1,4 +1,4 @@
-"""`medvouch inspect` of what is no log of firmware: userspace measurements, what a TPM signed, COSE messages."""
+"""`medvouch inspect` of what is no log of firmware: userspace logs, what a TPM signed, COSE messages, CoRIMs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from medvouch.cli.output import aligned, flatten
 from medvouch.errors import InputError
 from medvouch.formats import cbor, cel, cose, systemd
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.corim import Class, Corim, Values
 from medvouch.formats.cose import Sign, Sign1
 from medvouch.formats.text import printable
 from medvouch.formats.tpm import Attest, NvDigestInfo, NvInfo, QuoteInfo
 
 Inspected = tuple[dict[str, Any], list[str]]
 
+_SIGN1_HEAD = bytes([0xC0 | cose.TAG_SIGN1])
 _HEADERS = {1: "algorithm", 2: "critical", 3: "content type", 4: "key id", 15: "claims", 33: "x5chain", 34: "x5t"}
 """COSE header parameters (RFC 9052, 3.1; RFC 9360; RFC 9597)."""
 
@@ -94,6 +96,60 @@ def inspect_cose(data: bytes) -> Inspected:
         "signers": signers,
     }
     return document, aligned(flatten({**document, "payload": None if payload is None else payload[:32].hex()}))
+
+
+def inspect_corim(data: bytes) -> Inspected:
+    """Reference values as a CoRIM, by themselves or in a COSE_Sign1 whose signature is not checked."""
+    signed = data[:1] == _SIGN1_HEAD
+    corim = Corim.parse(_attached(data) if signed else data)
+    rows = [
+        {
+            "tag": _identifier(tag.id),
+            "class": _class(triple.kind),
+            "key": measurement.key,
+            **_values(measurement.values),
+        }
+        for tag in corim.tags
+        for triple in tag.triples
+        for measurement in triple.measurements
+    ]
+    document = {"id": _identifier(corim.id), "profile": corim.profile, "signed": signed, "measurements": rows}
+    form = "signed, by whom is not checked" if signed else "not signed"
+    lines = [f"CoRIM {printable(_identifier(corim.id))}, {form}: {len(rows)} measurements", ""]
+    lines += [_measured(row) for row in rows]
+    return document, lines
+
+
+def _attached(data: bytes) -> bytes:
+    payload = Sign1.parse(data).payload
+    if payload is None:
+        raise InputError("cose-malformed", "the payload is detached")
+    return payload
+
+
+def _identifier(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.hex()
+
+
+def _class(kind: Class) -> dict[str, Any]:
+    found = {name: getattr(kind, name) for name in ("id", "vendor", "model", "layer", "index")}
+    return {name: _plain(value) for name, value in found.items() if value is not None}
+
+
+def _values(values: Values) -> dict[str, Any]:
+    return {
+        "name": values.name,
+        "version": None if values.version is None else values.version.text,
+        "svn": values.svn,
+        "raw": None if values.raw is None else values.raw.hex(),
+        "digests": {label: value.hex() for label, value in (values.digests or {}).items()},
+    }
+
+
+def _measured(row: Mapping[str, Any]) -> str:
+    said = [str(row[name]) for name in ("name", "version", "svn") if row[name] is not None]
+    said += [f"{label}:{value[:16]}" for label, value in row["digests"].items()]
+    return printable(f"{row['class'].get('model', '')!s:<12} {row['key']!s:<12} {'  '.join(said)}".rstrip())
 
 
 def _headers(message: Sign1 | Sign | cose.SignatureBlock) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from medvouch.crypto.keys import SoftwareSigner
 from medvouch.formats import cbor, cel, ima, systemd
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cel import CelRecord, ContentType
+from medvouch.formats.corim import CONTENT_TYPE as CORIM
+from medvouch.formats.corim import Class, Comid, Corim, Measurement, ReferenceTriple, Values, Version
 from medvouch.formats.ima_signature import OF_FILE, ImaSignature
 from medvouch.formats.systemd import Record
 from medvouch.formats.tpm import (
@@ -137,3 +139,48 @@ def test_a_hostile_file_steers_no_terminal(medvouch: Caller, file: Path, kind: s
         assert "owned" in called.out
         assert all(line.isprintable() for line in called.out.split("\n"))
         assert not any(line.startswith("forged") for line in called.out.split("\n"))
+
+
+def corim(name: str = "kernel") -> bytes:
+    values = Values(version=Version("1.0"), svn=3, digests={"sha256": b"\1" * 32}, raw=b"r", name=name)
+    triple = ReferenceTriple(
+        Class(vendor="ACME", model="M1"), (Measurement(values, 4), Measurement(Values(svn=1), "k"))
+    )
+    return Corim("urn:x", (Comid(b"\7" * 16, (triple,)),), "urn:profile").encode()
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_corim(medvouch: Caller, file: Path, signed: bool) -> None:
+    signer = SoftwareSigner(private_key("release"))
+    file.write_bytes(cose.sign1(corim(), signer, content_type=CORIM) if signed else corim())
+    document = medvouch("inspect", "corim", file, "--json").json
+    assert (document["id"], document["profile"], document["signed"]) == ("urn:x", "urn:profile", signed)
+    first, second = document["measurements"]
+    assert first == {
+        "tag": "07" * 16,
+        "class": {"vendor": "ACME", "model": "M1"},
+        "key": 4,
+        "name": "kernel",
+        "version": "1.0",
+        "svn": 3,
+        "raw": "72",
+        "digests": {"sha256": "01" * 32},
+    }
+    assert (second["key"], second["svn"], second["name"], second["digests"]) == ("k", 1, None, {})
+    lines = medvouch("inspect", "corim", file).out.splitlines()
+    assert lines[0] == f"CoRIM urn:x, {'signed, by whom is not checked' if signed else 'not signed'}: 2 measurements"
+    assert lines[2].split() == ["M1", "4", "kernel", "1.0", "3", "sha256:0101010101010101"]
+
+
+def test_a_corim_steers_no_terminal(medvouch: Caller, file: Path) -> None:
+    file.write_bytes(corim(HOSTILE))
+    called = medvouch("inspect", "corim", file)
+    assert called.code == 0
+    assert "owned" in called.out
+    assert all(line.isprintable() and not line.startswith("forged") for line in called.out.split("\n"))
+
+
+def test_a_corim_that_is_signed_elsewhere(medvouch: Caller, file: Path) -> None:
+    signer = SoftwareSigner(private_key("release"))
+    file.write_bytes(cose.sign1(corim(), signer, content_type=CORIM, detached=True))
+    assert medvouch("inspect", "corim", file, "--json").code == 1
