@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from medvouch.attestation.measurements import LogName, VerifiedEvent
 
@@ -11,13 +11,12 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True, order=True)
-class Ground:
+class Ground(NamedTuple):
     """A verified event: event `index` of `log`, measured into `pcr`."""
 
     pcr: int
     log: LogName
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index() is given up
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from medvouch.errors import InputError, Refusal, RefusalKind
 from medvouch.formats import uefi
 from medvouch.formats.device_path import device_path_text
 from medvouch.formats.event_text import title
-from medvouch.formats.eventlog import PCR_COUNT, STARTUP_LOCALITY_SIGNATURE, Event, EventLog, EventType
-from medvouch.formats.uefi import ImageLoad, Variable
+from medvouch.formats.eventlog import NO_ACTION, PCR_COUNT, STARTUP_LOCALITY_SIGNATURE, Event, EventLog, EventType
+from medvouch.formats.uefi import ImageLoad
 
 FIRMWARE_PCRS = range(8)
 """PCRs that firmware measures into, and separates from what it starts (PFP 1.06, section 3.3.4)."""
@@ -45,6 +45,7 @@ _HASHED_DATA = frozenset(
     )
 )
 """Types whose digest is the hash of the event's data (PFP 1.06, table 27)."""
+_SEPARATOR, _HCRTM = int(EventType.EV_SEPARATOR), int(EventType.EV_EFI_HCRTM_EVENT)
 _DRIVERS = (EventType.EV_EFI_BOOT_SERVICES_DRIVER, EventType.EV_EFI_RUNTIME_SERVICES_DRIVER)
 
 
@@ -120,8 +121,9 @@ def _broken(log: EventLog, events: VerifiedEvents, quoted: Collection[int]) -> I
     for pcr in FIRMWARE_PCRS:
         if pcr in quoted:
             measured = events.of(pcr)
-            yield from _labels(measured)  # 5, 6
-            yield from _separators(pcr, measured)  # 7
+            separators = [event for event in measured if is_separator(event)]
+            yield from _labels(measured, separators)  # 5, 6
+            yield from _separators(pcr, measured, separators)  # 7
     yield from _applications(events.of(PCR_BOOT_APPLICATIONS))  # 8
     yield from _policy(events.of(PCR_SECURE_BOOT))  # 9
     yield from _authorities(events)  # 10
@@ -137,11 +139,14 @@ def _headers(log: EventLog) -> Iterator[Refusal]:
         detail = f"{len(log.spec.vendor_info)} bytes of vendor information stand after the Spec ID event"
         yield Refusal(log_refusals.SPEC_ID_VENDOR_INFO, detail, place="event 0")
     for event in log.events:
-        if event.measured and event.pcr >= PCR_COUNT:
-            yield _refusal(log_refusals.PCR_OUT_OF_RANGE, event, f"PCR {event.pcr}")
-        if not event.measured and event.data.startswith(_SPEC_ID):
+        _, pcr, kind, digests, data, _ = event
+        if kind != NO_ACTION:
+            if pcr >= PCR_COUNT:
+                yield _refusal(log_refusals.PCR_OUT_OF_RANGE, event, f"PCR {pcr}")
+            continue
+        if data.startswith(_SPEC_ID):
             yield _refusal(log_refusals.SPEC_ID_REPEATED, event)
-        if not event.measured and event.pcr < PCR_COUNT and any(any(digest) for digest in event.digests.values()):
+        if pcr < PCR_COUNT and any(any(digest) for digest in digests.values()):
             yield _refusal(log_refusals.NO_ACTION_DIGEST, event)
 
 
@@ -149,30 +154,32 @@ def _start(log: EventLog) -> Iterator[Refusal]:
     """Only the first may say how PCR 0 began, else two readers of one log start from two values."""
     measured = said = False
     for event in log.events:
-        if event.type == EventType.EV_NO_ACTION and event.data.startswith(STARTUP_LOCALITY_SIGNATURE):
+        kind = event.type
+        if kind == NO_ACTION and event.data.startswith(STARTUP_LOCALITY_SIGNATURE):
             if measured or said or event.startup_locality not in _LOCALITIES:
                 yield _refusal(log_refusals.STARTUP_LOCALITY_WRONG, event)
             said = True
-        if event.type == EventType.EV_EFI_HCRTM_EVENT and (measured or event.pcr != PCR_FIRMWARE):
+        if kind == _HCRTM and (measured or event.pcr != PCR_FIRMWARE):
             yield _refusal(log_refusals.HCRTM_LATE, event)
-        measured = measured or (event.measured and event.pcr == PCR_FIRMWARE)
+        measured = measured or (kind != NO_ACTION and event.pcr == PCR_FIRMWARE)
 
 
-def _labels(events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
+def _labels(events: Sequence[VerifiedEvent], separators: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
+    known = set(map(id, separators))
     for event in events:
-        if (event.type == EventType.EV_SEPARATOR) != is_separator(event):
+        kind = event.type
+        if (kind == _SEPARATOR) != (id(event) in known):
             yield _refusal(log_refusals.EVENT_RETYPED, event)
-        elif event.type in _HASHED_DATA and not event.covers_data and not _of_old_shim(event):
+        elif kind in _HASHED_DATA and not event.covers_data and not _of_old_shim(event):
             yield _refusal(log_refusals.EVENT_DATA_MISMATCH, event)
 
 
 def _of_old_shim(event: VerifiedEvent) -> bool:
     """Shim before 15.3 hashed all but the last byte of its authorities."""
-    return event.data.startswith(uefi.SHIM_LOCK.bytes_le) and covering(event.digests, [event.data[:-1]]) is not None
+    return uefi.of_shim(event.data) and covering(event.digests, [event.data[:-1]]) is not None
 
 
-def _separators(pcr: int, events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
-    found = [event for event in events if is_separator(event)]
+def _separators(pcr: int, events: Sequence[VerifiedEvent], found: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
     if not found:
         yield Refusal(log_refusals.SEPARATOR_MISSING, f"{len(events)} events, none a separator", place=f"PCR {pcr}")
     for event in found[1:]:
@@ -207,7 +214,7 @@ def _policy(events: Sequence[VerifiedEvent]) -> Iterator[Refusal]:
     for number, event in enumerate(events):
         if event.type != EventType.EV_EFI_VARIABLE_DRIVER_CONFIG:
             continue
-        variable = _parsed(Variable.parse, event.data)
+        variable = event.variable
         if variable is None:
             yield _refusal(log_refusals.VARIABLE_MALFORMED, event)
             continue

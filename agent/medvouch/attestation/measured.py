@@ -22,18 +22,24 @@ def _hashes(data: bytes) -> Mapping[HashAlg, bytes]:
 _ERROR_SEPARATOR = _hashes(b"\1\0\0\0")
 _SEPARATORS = (_hashes(bytes(4)), _hashes(b"\xff" * 4), _ERROR_SEPARATOR)
 """EV_SEPARATOR (PFP 10.4.1) by its digests: normal, normal on some platforms, error."""
+_SEPARATOR_DIGESTS = frozenset(measured for separator in _SEPARATORS for measured in separator.values())
 
 
 def covering(digests: Mapping[HashAlg, bytes], candidates: Iterable[bytes]) -> bytes | None:
     """The candidate whose hash each of the digests is."""
     for candidate in candidates:
-        if all(digest(bank, candidate) == measured for bank, measured in digests.items()):
+        for bank, measured in digests.items():
+            if digest(bank, candidate) != measured:
+                break
+        else:
             return candidate
     return None
 
 
 def is_separator(event: VerifiedEvent) -> bool:
     """Whether this is what firmware measures to say that it ends, or that it failed."""
+    if _SEPARATOR_DIGESTS.isdisjoint(event.digests.values()):  # most events, told at once
+        return False
     alike = any(event.digests.items() <= separator.items() for separator in _SEPARATORS)
     return alike and not _is_boot_order(event)
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from medvouch.errors import InputError
 from medvouch.formats import event_text
 from medvouch.formats.algorithms import HashAlg
-from medvouch.formats.eventlog import Event, EventLog
+from medvouch.formats.eventlog import NO_ACTION, Event, EventLog
 from medvouch.formats.hashing import HASHERS, digest
 from medvouch.formats.ima import Entry
 from medvouch.formats.systemd import Record
+from medvouch.formats.uefi import Variable
 
 LogName = Literal["uefi", "systemd", "ima"]
 
@@ -36,9 +38,9 @@ class Measurement(NamedTuple):
     @property
     def data(self) -> bytes:
         """What the log says was hashed. Whether the digest is the hash of this is for the reader to check."""
-        source = self.source
+        source = self[3]
         if isinstance(source, Event):
-            return source.data
+            return source[4]
         if isinstance(source, Record):
             return source.string.encode()
         return b"" if source.violation else source.hashed
@@ -46,7 +48,8 @@ class Measurement(NamedTuple):
     @property
     def type(self) -> int | None:
         """Type of the firmware's event, as the log claims it; None for the other logs."""
-        return self.source.type if isinstance(self.source, Event) else None
+        source = self[3]
+        return source[2] if isinstance(source, Event) else None
 
     def describe(self) -> str:
         """One printable line, for messages."""
@@ -61,7 +64,16 @@ class VerifiedEvent(Measurement):
     @cached_property
     def covers_data(self) -> bool:
         """Whether what the log says was hashed is what was: each digest is the hash of `data`."""
-        return all(digest(bank, self.data) == measured for bank, measured in self.digests.items())
+        data = self.data
+        return all(digest(bank, data) == measured for bank, measured in self.digests.items())
+
+    @cached_property
+    def variable(self) -> Variable | None:
+        """The UEFI variable that the data is, whether a digest covers it or not."""
+        try:
+            return Variable.parse(self.data)
+        except InputError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,7 @@ Step = tuple[LogName, int, Mapping[HashAlg, bytes], Event | Record | Entry]
 
 def uefi_steps(log: EventLog) -> Iterator[Step]:
     """What firmware measured."""
-    return (("uefi", event.pcr, event.digests, event) for event in log.events if event.measured)
+    return (("uefi", event[1], event[3], event) for event in log.events if event[2] != NO_ACTION)
 
 
 def systemd_steps(records: Iterable[Record]) -> Iterator[Step]:

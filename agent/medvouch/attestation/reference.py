@@ -185,10 +185,7 @@ def _agrees(event: VerifiedEvent, wanted: ReferenceEvent) -> bool:
 
 def _not_allowed(row: PcrReference, found: Iterable[VerifiedEvent]) -> Iterator[VerifiedEvent]:
     """Those that agree with none; looked up by digest, since there may be thousands on both sides."""
-    allowed: dict[tuple[str, bytes], list[ReferenceEvent]] = {}
-    for wanted in row.events:
-        for measured in wanted.digests.items():
-            allowed.setdefault(measured, []).append(wanted)
+    allowed = row.by_digest
     for event in found:
         keys = ((bank.label, digest) for bank, digest in event.digests.items())
         if not any(_agrees(event, wanted) for key in keys for wanted in allowed.get(key, ())):

@@ -102,7 +102,7 @@ def replay(logs: Logs, quoted: Quoted) -> Replay:
     registers = _registers(logs, quoted)
     if not all(register.explained for register in registers):
         _refuse(_table(registers))
-    events = VerifiedEvents(tuple(event for register in registers for event in register.verified()))
+    events = VerifiedEvents(tuple(chain.from_iterable(register.verified() for register in registers)))
     _require_ima(logs.uefi, [event.source for event in events if isinstance(event.source, Entry)], registers)
     return Replay(events, registers)
 
@@ -147,11 +147,15 @@ def _registers(logs: Logs, quoted: Quoted) -> list[Register]:
     fixed, growing = defaultdict[int, list[Step]](list), defaultdict[int, list[Step]](list)
     for step in uefi_steps(logs.uefi):
         fixed[step[1]].append(step)
-    for step in chain(systemd_steps(logs.systemd), ima_steps(logs.ima, quoted)):
+    for step in systemd_steps(logs.systemd):
+        growing[step[1]].append(step)
+    for step in ima_steps(logs.ima, quoted):
         growing[step[1]].append(step)
     pcrs = {pcr for values in quoted.values() for pcr in values} | fixed.keys() | growing.keys()
     locality = logs.uefi.startup_locality
-    registers = [Register(pcr, locality, _wanted(quoted, pcr), fixed[pcr], growing[pcr]) for pcr in sorted(pcrs)]
+    registers = [
+        Register(pcr, locality, _wanted(quoted, pcr), fixed.get(pcr, []), growing.get(pcr, [])) for pcr in sorted(pcrs)
+    ]
     for register in registers:
         register.run()
     return registers
@@ -182,6 +186,12 @@ def _refuse(table: Table) -> NoReturn:
     raise ReplayRefusal(refusals.PCR_MISMATCH, detail, place=place, table=table)
 
 
+def _confirmed_aggregate(log: EventLog, label: str, registers: Sequence[Register]) -> bytes | None:
+    """As `boot_aggregate`; where the quote confirmed what firmware alone led to, those values are not computed anew."""
+    known = {register.pcr: register.wanted for register in registers if not register.used}
+    return boot_aggregate(log, label, known)
+
+
 def _require_ima(log: EventLog, entries: Sequence[Entry], registers: Sequence[Register]) -> None:
     """Of the confirmed entries: template hashes hold, and the list belongs to the boot of the firmware's log."""
     if (entry := first_altered(entries)) is not None:
@@ -199,7 +209,7 @@ def _require_ima(log: EventLog, entries: Sequence[Entry], registers: Sequence[Re
             refusals.BOOT_AGGREGATE_MISSING, detail, place=f"ima entry {first.index}", table=_table(registers)
         )
     label, found = recorded
-    expected = boot_aggregate(log, label)
+    expected = _confirmed_aggregate(log, label, registers)
     if found != expected:
         computed = f"leads to {expected.hex()}" if expected else "has no such bank"
         detail = f"the list says {label}:{found.hex()}, the firmware's log {computed}"

@@ -184,9 +184,11 @@ def _variables(events: Iterable[VerifiedEvent]) -> Iterator[Finding[Variable]]:
 
 def _variable(event: VerifiedEvent) -> Variable | None:
     """Old versions of shim hashed all but the last byte of what they logged, and logged more than the variable."""
-    of_shim = event.data.startswith(uefi.SHIM_LOCK.bytes_le)
+    of_shim = uefi.of_shim(event.data)
     if not event.covers_data and not (of_shim and covering(event.digests, [event.data[:-1]]) is not None):
         return None
+    if not of_shim:
+        return event.variable
     try:
         return Variable.parse_authority(event.data)
     except InputError:

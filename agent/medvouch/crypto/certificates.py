@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from medvouch.crypto import refusals
@@ -74,6 +75,10 @@ class UnverifiedCertificate:
     der: bytes
     parsed: x509.Certificate
     quirks: tuple[str, ...]
+    key: CertificatePublicKeyTypes = field(repr=False, compare=False)
+    """Of whatever kind and strength."""
+    signed: bytes = field(repr=False, compare=False)
+    """What its issuer signed of `der`, also where a quirk changed what was parsed."""
 
     def __str__(self) -> str:
         return self.parsed.subject.rfc4514_string() or f"serial {self.parsed.serial_number:x}"
@@ -86,7 +91,7 @@ class UnverifiedCertificate:
     @functools.cached_property
     def public_key(self) -> PublicKey:
         """Its key; raises Refusal `certificate-algorithm` for one of a weak or unknown kind."""
-        key = self.parsed.public_key()
+        key = self.key
         match key:
             case rsa.RSAPublicKey() if key.key_size >= _MIN_RSA_BITS:
                 return key
@@ -99,28 +104,31 @@ class UnverifiedCertificate:
 
 def load(data: bytes) -> UnverifiedCertificate:
     """Read a DER certificate without trailing bytes. Raises InputError `certificate-*`."""
-    der.signed_part(data)
+    signed = der.signed_part(data)
     try:
-        return UnverifiedCertificate(data, _parse(data), ())
+        parsed, key = _parse(data)
+        return UnverifiedCertificate(data, parsed, (), key, signed)
     except InputError as strict:
         canonical = der.sort_sets(data)
         if canonical == data:
             raise strict from None
-        return UnverifiedCertificate(data, _parse(canonical), (QUIRK_SET_ORDER,))
+        parsed, key = _parse(canonical)
+        return UnverifiedCertificate(data, parsed, (QUIRK_SET_ORDER,), key, signed)
 
 
-def _parse(data: bytes) -> x509.Certificate:
+def _parse(data: bytes) -> tuple[x509.Certificate, CertificatePublicKeyTypes]:
     """cryptography reads lazily; whatever can fail in what is used later fails here."""
     try:
         parsed = x509.load_der_x509_certificate(data)
-        _ = parsed.extensions, parsed.subject, parsed.issuer, parsed.public_key()
+        _ = parsed.extensions, parsed.subject, parsed.issuer
+        key = parsed.public_key()
         _ = parsed.not_valid_before_utc, parsed.not_valid_after_utc
         _ = parsed.signature_hash_algorithm, parsed.signature_algorithm_parameters
     except _UNPARSABLE as cause:
         raise InputError("certificate-malformed", str(cause)) from cause
     except KeyError as cause:  # as cryptography 43 says it
         raise InputError("certificate-malformed", f"a name is of the unknown type {cause}") from cause
-    return parsed
+    return parsed, key
 
 
 def verify_signature(certificate: UnverifiedCertificate, issuer: UnverifiedCertificate) -> None:
@@ -129,7 +137,7 @@ def verify_signature(certificate: UnverifiedCertificate, issuer: UnverifiedCerti
     verify_signed(
         issuer,
         parsed.signature,
-        der.signed_part(certificate.der),  # as it was signed, also where a quirk changed what was parsed
+        certificate.signed,
         parsed.signature_algorithm_parameters,
         parsed.signature_hash_algorithm,
         place=certificate,
@@ -150,7 +158,7 @@ def verify_signed(
     `place`, what was signed, is put into words only for a refusal: names take long.
     """
     try:
-        match issuer.parsed.public_key(), parameters:
+        match issuer.key, parameters:
             case ec.EllipticCurvePublicKey() as key, ec.ECDSA():
                 return key.verify(signature, data, parameters)
             case rsa.RSAPublicKey() as key, padding.PKCS1v15() | padding.PSS() if hash_algorithm:

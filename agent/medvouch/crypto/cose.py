@@ -15,12 +15,12 @@ from medvouch.errors import InputError, Refusal, RefusalKind
 from medvouch.formats import cbor
 from medvouch.formats.cose import ALG, CONTENT_TYPE, CRIT, Header, Sign, Sign1, SignatureBlock
 
-_ECDSA: Mapping[int, tuple[str | None, hashes.HashAlgorithm]] = {
-    -7: (None, hashes.SHA256()),
-    -35: (None, hashes.SHA384()),
-    -36: (None, hashes.SHA512()),
-    -9: ("secp256r1", hashes.SHA256()),
-    -51: ("secp384r1", hashes.SHA384()),
+_ECDSA: Mapping[int, tuple[str | None, ec.ECDSA]] = {
+    -7: (None, ec.ECDSA(hashes.SHA256())),
+    -35: (None, ec.ECDSA(hashes.SHA384())),
+    -36: (None, ec.ECDSA(hashes.SHA512())),
+    -9: ("secp256r1", ec.ECDSA(hashes.SHA256())),
+    -51: ("secp384r1", ec.ECDSA(hashes.SHA384())),
 }
 """ES256, ES384, ES512 on any curve (RFC 9053, 2.1), and the fully specified ESP256 and ESP384 (RFC 9864, 2.1)."""
 
@@ -216,10 +216,10 @@ def _verify(algorithm: int, key: PublicKey, signature: bytes, to_be_signed: byte
 
 
 def _verify_ecdsa(algorithm: int, key: ec.EllipticCurvePublicKey, signature: bytes, to_be_signed: bytes) -> None:
-    curve, hash_algorithm = _ECDSA[algorithm]
+    curve, scheme = _ECDSA[algorithm]
     if curve not in (None, key.curve.name):
         raise Refusal(refusals.COSE_ALGORITHM, f"algorithm {algorithm} is not for {key.curve.name}")
-    key.verify(ecdsa_der(signature, coordinate_size(key.curve)), to_be_signed, ec.ECDSA(hash_algorithm))
+    key.verify(ecdsa_der(signature, coordinate_size(key.curve)), to_be_signed, scheme)
 
 
 def _refuse_critical(message: Sign1 | Sign | SignatureBlock) -> None:

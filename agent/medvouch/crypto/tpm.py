@@ -39,6 +39,7 @@ _HASHES: dict[HashAlg, hashes.HashAlgorithm] = {
     HashAlg.SHA512: hashes.SHA512(),
 }
 """The hashes that are still believed in."""
+_ECDSA = {bank: ec.ECDSA(algorithm) for bank, algorithm in _HASHES.items()}
 BELIEVED_HASHES = frozenset(_HASHES)
 
 
@@ -112,7 +113,7 @@ def _verify(signature: Signature, key: PublicKey, data: bytes) -> None:
     algorithm = _HASHES[signature.hash]
     if isinstance(key, ec.EllipticCurvePublicKey) and signature.algorithm is SignatureAlg.ECDSA:
         r, s = (int.from_bytes(part, "big") for part in signature.value)
-        key.verify(encode_dss_signature(r, s), data, ec.ECDSA(algorithm))
+        key.verify(encode_dss_signature(r, s), data, _ECDSA[signature.hash])
     elif isinstance(key, rsa.RSAPublicKey) and signature.algorithm is SignatureAlg.RSASSA:
         key.verify(signature.value[0], data, padding.PKCS1v15(), algorithm)
     elif isinstance(key, rsa.RSAPublicKey) and signature.algorithm is SignatureAlg.RSAPSS:
@@ -159,8 +160,9 @@ def public_key(public: Public) -> PublicKey:
     """The key itself. Raises InputError `key-malformed` where there is no such key or it is too small."""
     try:
         if isinstance(public.parameters, EccParameters):
-            x, y = (int.from_bytes(part, "big") for part in public.unique)
-            return ec.EllipticCurvePublicNumbers(x, y, _CURVES[public.parameters.curve]).public_key()
+            curve = _CURVES[public.parameters.curve]
+            x, y = (part.lstrip(b"\0").rjust(coordinate_size(curve), b"\0") for part in public.unique)
+            return ec.EllipticCurvePublicKey.from_encoded_point(curve, b"\4" + x + y)  # refuses what is not on it
         modulus = int.from_bytes(public.unique[0], "big")
         if modulus.bit_length() != public.parameters.key_bits or modulus.bit_length() < MIN_RSA_BITS:
             raise ValueError(f"an RSA modulus of {modulus.bit_length()} bits")

@@ -73,7 +73,7 @@ class VerifiedCertificate:
         """The subject's common name, empty where it has none or several."""
         return _only(self.subject, NameOID.COMMON_NAME)
 
-    @property
+    @functools.cached_property
     def device_id(self) -> str:
         """The device that an enrolment authority certified: the common name, 32 hex digits, or empty."""
         return self.common_name if _DEVICE_ID.fullmatch(self.common_name) else ""

@@ -37,6 +37,8 @@ def _ordered(value: Any) -> Any:
     kind = type(value)
     if kind in _SCALARS or (kind is int and _LEAST <= value < _PAST):  # most of it, and cheaper than the cases below
         return value
+    if kind is list or kind is tuple:
+        return [_ordered(item) for item in value]
     ordered: Any
     match value:
         case dict() | Mapping():
@@ -55,8 +57,23 @@ def _ordered(value: Any) -> Any:
 
 
 def _ordered_map(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    kinds = set(map(type, value))
+    if kinds == {int} and min(value) >= _LEAST and max(value) < _PAST:  # most maps
+        return {key: _ordered(value[key]) for key in sorted(value, key=_number_place)}
+    if kinds == {str}:
+        return {key: _ordered(value[key]) for key in sorted(value, key=_text_place)}
     entries = {_key(key): _ordered(item) for key, item in value.items()}
     return {key: entries[key] for key in sorted(entries, key=_place)}
+
+
+def _number_place(key: int) -> int:
+    """Negative ones after all others, away from zero."""
+    return key if key >= 0 else _PAST - 1 - key
+
+
+def _text_place(key: str) -> tuple[int, bytes]:
+    data = key.encode()
+    return len(data), data
 
 
 def _place(key: Any) -> tuple[Any, ...]:
@@ -95,7 +112,7 @@ class _Reader:
         self._deterministic = deterministic
         self._items = 0
 
-    def item(self, depth: int) -> Any:  # noqa: C901 - a case for each major type
+    def item(self, depth: int) -> Any:  # noqa: C901, PLR0912 - a case for each major type
         cursor = self.cursor
         self._items += 1
         if self._items > MAX_ITEMS:
@@ -108,11 +125,19 @@ class _Reader:
         first = data[offset]
         cursor.offset = offset + 1
         major, argument = first >> 5, first & 0x1F
-        if argument >= 24:
+        if argument == 24 and major < 7 and data[offset + 1 : offset + 2] >= b"\x18":
+            argument = data[offset + 1]
+            cursor.offset = offset + 2
+        elif argument >= 24:
             argument = self._argument(first)
         value: Any
         if major == 2:  # most of what there is comes first
-            value = cursor.take(argument)
+            start = cursor.offset
+            stop = start + argument
+            if stop > len(data):
+                cursor.take(argument)
+            value = data[start:stop]
+            cursor.offset = stop
         elif major == 0:
             value = argument
         elif major == 3:
@@ -135,7 +160,12 @@ class _Reader:
         if info > 27 or first >> 5 == 7:
             self.cursor.fail("malformed", f"0x{first:02x} begins an indefinite length, a float or nothing known")
         width = 1 << (info - 24)
-        argument = self.cursor.uint(width)
+        start, data = self.cursor.offset, self.cursor.data
+        stop = start + width
+        if stop > len(data):
+            self.cursor.take(width)
+        self.cursor.offset = stop
+        argument = int.from_bytes(data[start:stop], "big")
         if argument < (24 if width == 1 else 1 << (4 * width)):
             self.cursor.fail("malformed", "a number is not in its shortest form")
         return argument
@@ -158,7 +188,12 @@ class _Reader:
         cursor, data, item = self.cursor, self.cursor.data, self.item
         for _ in range(pairs):
             start = cursor.offset
-            key = item(depth)
+            if start < len(data) and data[start] < 24 and depth <= MAX_DEPTH:  # most keys, without a call
+                key = data[start]
+                cursor.offset = start + 1
+                self._items += 1
+            else:
+                key = item(depth)
             if type(key) not in _KEYS:
                 cursor.fail("malformed", "a map key is neither number nor string")
             if key in entries:

@@ -63,8 +63,11 @@ class Claims:
             raise place.malformed(f"no claims {sorted(map(str, unknown))}")
         if missing := required - value.keys():
             raise place.malformed(f"claims {sorted(missing)}")
-        present = ((label, item, *fields[label]) for label, item in value.items())
-        return cls(**{name: codec.load(item, place / label) for label, item, name, codec in present})
+        values = {}
+        for label, item in value.items():
+            name, codec = fields[label]
+            values[name] = codec.load(item, place / label)
+        return cls(**values)
 
 
 @functools.cache

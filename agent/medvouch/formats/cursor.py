@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NoReturn
+import struct
+from typing import Any, Literal, NoReturn
 
 from medvouch.errors import InputError
 
@@ -54,6 +55,14 @@ class Cursor:
         self.offset = end
         return int.from_bytes(self.data[start:end], self.byteorder)
 
+    def unpack(self, layout: struct.Struct) -> tuple[Any, ...]:
+        """Fields of a fixed layout, at once; `layout` says their byte order."""
+        start, end = self.offset, self.offset + layout.size
+        if end > len(self.data):
+            self.take(layout.size)
+        self.offset = end
+        return layout.unpack_from(self.data, start)
+
     def u8(self) -> int:
         """A byte; most of what a decoder asks for, so it makes no slice."""
         if self.offset >= len(self.data):
@@ -75,10 +84,18 @@ class Cursor:
 
     def sized(self, width: int, limit: int) -> bytes:
         """A byte string led by its length in `width` bytes, at most `limit` long (TPM2B_* has width 2)."""
-        size = self.uint(width)
+        data, start = self.data, self.offset + width  # no calls: much of what is read is this
+        if start > len(data):
+            self.take(width)
+        size = int.from_bytes(data[start - width : start], self.byteorder)
+        self.offset = start
         if size > limit:
             self.fail("limit", f"a length of {size} where at most {limit} is allowed")
-        return self.take(size)
+        end = start + size
+        if end > len(data):
+            self.take(size)
+        self.offset = end
+        return data[start:end]
 
     def count(self, width: int, limit: int) -> int:
         """The number of elements that follow, in `width` bytes, at most `limit`."""

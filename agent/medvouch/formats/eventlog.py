@@ -264,6 +264,10 @@ def _sha1_events(data: bytes) -> Iterator[Event]:
         index += 1
 
 
+_new = tuple.__new__
+"""Of a named tuple: its own __new__ only counts the arguments first."""
+
+
 def _agile_events(data: bytes, offset: int, algorithms: tuple[HashAlg, ...]) -> Iterator[Event]:
     """As `_sha1_events`. Nearly all events have the digests of all banks in their order: those are read at once."""
     usual = struct.Struct("<III" + "".join(f"H{bank.size}s" for bank in algorithms) + "I")
@@ -281,7 +285,7 @@ def _agile_events(data: bytes, offset: int, algorithms: tuple[HashAlg, ...]) -> 
         stop = offset + size
         if index > MAX_EVENTS or size > MAX_EVENT_BYTES or stop > end:
             _refuse_event(index, size, end - offset, start)
-        yield Event(index, pcr, event_type, digests, data[offset:stop], start)
+        yield _new(Event, (index, pcr, event_type, digests, data[offset:stop], start))
         offset = stop
         index += 1
 

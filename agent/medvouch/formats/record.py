@@ -25,14 +25,22 @@ MAX_TPM_STRUCTURE = 4096
 
 
 class Place:
-    """Where in which format a value stands, to name it in an InputError."""
+    """Where in which format a value stands, to name it in an InputError; put into words only for one."""
 
-    def __init__(self, format: str, path: str = "") -> None:
+    __slots__ = ("_parent", "_step", "format")
+
+    def __init__(self, format: str, step: object = "", parent: Place | None = None) -> None:
         self.format = format
-        self.path = path
+        self._step = step
+        self._parent = parent
 
     def __truediv__(self, step: object) -> Place:
-        return Place(self.format, f"{self.path}/{step}")
+        return Place(self.format, step, self)
+
+    @property
+    def path(self) -> str:
+        """All steps from the top, each after a slash."""
+        return str(self._step) if self._parent is None else f"{self._parent.path}/{self._step}"
 
     def malformed(self, wanted: str) -> InputError:
         """The value is not `wanted`."""

@@ -6,6 +6,7 @@ import enum
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 from medvouch.formats.algorithms import HashAlg
@@ -58,6 +59,15 @@ class PcrReference(Record):
     pcr: Annotated[int, Uint(23)]
     mode: Annotated[Mode, _ModeCodec()]
     events: Annotated[tuple[ReferenceEvent, ...], Many(Nested(ReferenceEvent), MAX_EVENTS)]
+
+    @cached_property
+    def by_digest(self) -> Mapping[tuple[str, bytes], list[ReferenceEvent]]:
+        """The events with each (bank label, digest): there may be thousands of them."""
+        found: dict[tuple[str, bytes], list[ReferenceEvent]] = {}
+        for event in self.events:
+            for measured in event.digests.items():
+                found.setdefault(measured, []).append(event)
+        return found
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Errors are InputError with codes `tpm-truncated`, `tpm-trailing`, `tpm-limit` an
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -31,6 +32,8 @@ PCR_SELECT_BYTES = 3
 """sizeofSelect of the PC Client profile: 24 PCRs."""
 GENERATED = 0xFF544347
 """TPM_GENERATED_VALUE: leads whatever a TPM signs of itself (Part 2, 6.2)."""
+
+_CLOCK_INFO = struct.Struct(">QIIB")
 
 E = TypeVar("E", bound=IntEnum)
 
@@ -135,7 +138,7 @@ class ClockInfo:
     @classmethod
     def take(cls, cursor: Cursor) -> ClockInfo:
         """The next 17 bytes."""
-        clock, resets, restarts, safe = cursor.u64(), cursor.u32(), cursor.u32(), cursor.u8()
+        clock, resets, restarts, safe = cursor.unpack(_CLOCK_INFO)
         if safe > 1:
             cursor.fail("malformed", f"a TPMI_YES_NO of {safe}")
         return cls(clock, resets, restarts, bool(safe))

@@ -31,14 +31,26 @@ MAX_SIGNATURE_LISTS = 1024
 MAX_DEVICE_PATH_BYTES = 1 << 16
 
 _SIGNATURE_LIST_HEAD = 28
+_VARIABLE_HEAD = struct.Struct("<16sQQ")
+_LIST_HEAD = struct.Struct("<16s3I")
+_KNOWN_GUIDS = {
+    guid.bytes_le: guid for guid in (GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, CERT_X509, CERT_SHA256, SHIM_LOCK)
+}
+"""By their bytes: to make a UUID takes longer than to read all else of a variable."""
+_SHIM_LOCK_BYTES = SHIM_LOCK.bytes_le
 
 
 def _cursor(data: bytes) -> Cursor:
     return Cursor(data, FORMAT, byteorder="little")
 
 
-def _guid(cursor: Cursor) -> UUID:
-    return UUID(bytes_le=cursor.take(16))
+def _guid(data: bytes) -> UUID:
+    return _KNOWN_GUIDS.get(data) or UUID(bytes_le=data)
+
+
+def of_shim(data: bytes) -> bool:
+    """Whether it begins as the variables of shim do."""
+    return data.startswith(_SHIM_LOCK_BYTES)
 
 
 @dataclass(frozen=True)
@@ -53,21 +65,21 @@ class Variable:
     def parse(cls, data: bytes) -> Variable:
         """Raises InputError `uefi-*`."""
         cursor = _cursor(data)
-        guid = _guid(cursor)
-        characters = cursor.count(8, MAX_NAME_CHARS)
-        size = cursor.count(8, MAX_EVENT_BYTES)
+        guid, characters, size = cursor.unpack(_VARIABLE_HEAD)
+        if characters > MAX_NAME_CHARS or size > MAX_EVENT_BYTES:
+            cursor.fail("limit", f"a name of {characters} characters, a value of {size} bytes")
         try:
             name = cursor.take(2 * characters).decode("utf-16-le")
         except UnicodeDecodeError:
             cursor.fail("malformed", "a variable's name is no UTF-16")
         value = cursor.take(size)
         cursor.done()
-        return cls(guid, name, value)
+        return cls(_guid(guid), name, value)
 
     @classmethod
     def parse_authority(cls, data: bytes) -> Variable:
         """As `parse`, and what an old shim made: with SHIM_TAIL_BYTES after the end."""
-        if len(data) > SHIM_TAIL_BYTES and data.startswith(SHIM_LOCK.bytes_le):
+        if len(data) > SHIM_TAIL_BYTES and of_shim(data):
             with suppress(InputError):
                 return cls.parse(data[:-SHIM_TAIL_BYTES])
         return cls.parse(data)
@@ -120,13 +132,16 @@ def parse_signature_lists(data: bytes) -> tuple[SignatureList, ...]:
 
 
 def _signature_list(cursor: Cursor) -> SignatureList:
-    kind, size, header_size, signature_size = _guid(cursor), cursor.u32(), cursor.u32(), cursor.u32()
+    kind, size, header_size, signature_size = cursor.unpack(_LIST_HEAD)
     body_size = size - _SIGNATURE_LIST_HEAD - header_size
     if signature_size < 16 or body_size < 0 or body_size % signature_size:
         cursor.fail("malformed", f"a list of {size} bytes with signatures of {signature_size}")
     header, body = cursor.take(header_size), cursor.take(body_size)
-    entries = (body[start : start + signature_size] for start in range(0, body_size, signature_size))
-    return SignatureList(kind, header, signature_size, tuple((UUID(bytes_le=e[:16]), e[16:]) for e in entries))
+    entries = [body[start : start + signature_size] for start in range(0, body_size, signature_size)]
+    owners = {owner: _guid(owner) for owner in {entry[:16] for entry in entries}}  # one or two of hundreds
+    return SignatureList(
+        _guid(kind), header, signature_size, tuple((owners[entry[:16]], entry[16:]) for entry in entries)
+    )
 
 
 @dataclass(frozen=True)

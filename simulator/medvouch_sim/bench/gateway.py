@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -27,10 +27,14 @@ from medvouch.crypto.keys import key_thumbprint
 from medvouch.daemon.recording import head_of
 from medvouch.daemon.standing import Standing
 from medvouch.errors import NetworkFault
+from medvouch.formats import eventlog, systemd
 from medvouch.formats.claims import LedgerHead
+from medvouch.formats.eventlog import Event, EventLog, EventType
+from medvouch.formats.uefi import ImageLoad
 from medvouch.messages import topics
 from medvouch_sim import bare, firmware
 from medvouch_sim.bench.figures import IDLE, RESPONSE, START, VERIFY, Effort, Figure
+from medvouch_sim.firmware import Machine
 from medvouch_sim.gateway import MODEL, Gateway
 from medvouch_sim.installed import pss_kib, running_agent, tcp_tpm
 from medvouch_sim.observer import Heard, Observer
@@ -167,7 +171,8 @@ def _verify(attester: Attester, gateway: Gateway, nv_names: Mapping[str, bytes],
     nonces = [os.urandom(NONCE_BYTES) for _ in range(effort.evidences)]
     ledger = LedgerExpectation(nv_names)
     cases = []
-    for nonce in nonces:
+    for number, nonce in enumerate(nonces):
+        _vary(gateway.machine, number)
         data = attester.evidence(nonce, APPRAISER, STATIC_PCRS)
         expected = Expectation(APPRAISER, gateway.device, nonce, client_key_thumbprint=thumbprint, ledger=ledger)
         evidence = UnverifiedEvidence.parse(data)
@@ -180,7 +185,28 @@ def _verify(attester: Attester, gateway: Gateway, nv_names: Mapping[str, bytes],
         judged = time.thread_time()
         checks.run()
         pairs.append((judged - started, time.thread_time() - judged))
-    return Figure.of_pairs(VERIFY, pairs, bare.DESCRIPTION)
+    return Figure.of_pairs(VERIFY, pairs, f"{bare.DESCRIPTION}; {_VARIED}")
+
+
+_VARIED = "each evidence with its own nonce, load addresses in the firmware's log, and boot and times in systemd's"
+
+
+def _vary(machine: Machine, number: int) -> None:
+    """What no PCR holds and every boot logs anew, so that no two logs are alike and all lead to what the TPM holds."""
+    log = eventlog.parse(machine.uefi_log.read_bytes())
+    events = tuple(_loaded_at(event, number << 12) for event in log.events)
+    machine.uefi_log.write_bytes(EventLog(log.spec, events).encode())
+    records = systemd.parse(machine.systemd_log.read_bytes())
+    varied = {"bootId": f"{number:032x}", "timestamp": number}
+    machine.systemd_log.write_bytes(
+        systemd.encode(replace(record, content={**record.content, **varied}) for record in records)
+    )
+
+
+def _loaded_at(event: Event, address: int) -> Event:
+    if event.type != EventType.EV_EFI_BOOT_SERVICES_APPLICATION:
+        return event
+    return event._replace(data=replace(ImageLoad.parse(event.data), location=address).encode())
 
 
 async def _agent(gateway: Gateway, observer: Observer, effort: Effort) -> list[Figure]:
