@@ -12,6 +12,7 @@ from medvouch.attestation.appraisal import appraise
 from medvouch.attestation.evidence import UnverifiedEvidence, evidence_digest
 from medvouch.attestation.policy import RELEASE_POLICY
 from medvouch.attestation.results import (
+    AFFIRMING_VECTOR,
     CONTENT_TYPE,
     JWT_TYPE,
     Occasion,
@@ -76,6 +77,15 @@ VECTORS = {
 def affirmed() -> Ear:
     appraisal = appraise(UnverifiedEvidence.parse(EVIDENCE), expectation(), anchors(), RELEASE_POLICY, NOW)
     return affirm(OCCASION, appraisal)
+
+
+@pytest.mark.parametrize("lenient", [{"match_reference": False}, {"reference_pcrs": frozenset({7})}])
+def test_executables_that_no_release_was_asked_of_are_not_approved(lenient: dict[str, Any]) -> None:
+    policy = replace(RELEASE_POLICY, **lenient)
+    appraisal = appraise(UnverifiedEvidence.parse(EVIDENCE), expectation(), anchors(), policy, NOW)
+    ear = affirm(OCCASION, appraisal)
+    assert (ear.status, ear.vector.executables) == (Tier.AFFIRMING, None)
+    assert replace(ear.vector, executables=2) == AFFIRMING_VECTOR
 
 
 def test_what_passed_every_step_is_affirmed() -> None:
