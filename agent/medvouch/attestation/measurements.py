@@ -12,7 +12,7 @@ from medvouch.formats import event_text
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import NO_ACTION, Event, EventLog
 from medvouch.formats.hashing import HASHERS, digest
-from medvouch.formats.ima import Entry
+from medvouch.formats.ima import OLD, Entry
 from medvouch.formats.systemd import Record
 from medvouch.formats.uefi import Variable
 
@@ -119,9 +119,12 @@ def ima_steps(entries: Iterable[Entry], banks: Iterable[HashAlg]) -> Iterator[St
     hashers = [(bank, HASHERS[bank]) for bank in banks]
     violation = {bank: b"\xff" * bank.size for bank, _ in hashers}
     for entry in entries:
+        _, pcr, template_hash, template, hashed, _ = entry
         digests = violation
-        if any(entry[2]):
-            hashed, digests = entry.hashed, {}
+        if any(template_hash):
+            if template == OLD:
+                hashed = entry.hashed
+            digests = {}
             for bank, hasher in hashers:
                 digests[bank] = hasher(hashed).digest()
-        yield "ima", entry[1], digests, entry
+        yield "ima", pcr, digests, entry

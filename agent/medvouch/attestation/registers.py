@@ -165,10 +165,13 @@ class Register:
         """The measurements that the quoted values confirm."""
         if self.unmet:
             return
-        wanted = tuple(self.wanted)
+        wanted = self.wanted.keys()
         for step in self.fixed + self.growing[: self.used]:
             log, pcr, digests, source = step
-            if confirmed := {bank: digests[bank] for bank in wanted if bank in digests}:
+            confirmed = digests
+            if len(digests) != len(wanted) or digests.keys() != wanted:
+                confirmed = {bank: digests[bank] for bank in wanted if bank in digests}
+            if confirmed:
                 yield _new(VerifiedEvent, (log, pcr, confirmed, source))
 
     def rows(self) -> Iterator[Row]:

@@ -110,8 +110,8 @@ class Entry(NamedTuple):
     @property
     def path(self) -> str:
         """File name, or what the kernel calls the measurement; empty where the template has none."""
-        number, _, _ = _shape(self.template)
-        fields = self.fields
+        _, _, _, template, _, fields = self
+        number, _, _ = _shape(template)
         return fields[number].rstrip(b"\0").decode("utf-8", "backslashreplace") if number < len(fields) else ""
 
     @property
@@ -132,8 +132,8 @@ class Entry(NamedTuple):
     @property
     def file_digest(self) -> tuple[str, bytes] | None:
         """(hash algorithm as the kernel names it, digest) of what was measured, or None where there is none."""
-        _, number, labelled = _shape(self.template)
-        fields = self.fields
+        _, _, _, template, _, fields = self
+        _, number, labelled = _shape(template)
         if number >= len(fields):
             return None
         value = fields[number]
