@@ -90,16 +90,17 @@ class Shelf:
 class Tuf:
     """One repository: root 2 of 3, `targets`, snapshot, timestamp; further roles by `delegate`."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: int = NOW) -> None:
         self.files: dict[str, bytes] = {}
         self.served = Served(self.files)
         self.shelf = Shelf()
-        self.now = NOW
+        self.now = now
+        self.later = moment(now + LATER - NOW)
         self.signers: dict[str, list[CryptoSigner]] = {
             role: [CryptoSigner.generate_ecdsa() for _ in range(3 if role == "root" else 1)]
             for role in ("root", "targets", "snapshot", "timestamp")
         }
-        expires = moment(LATER)
+        expires = self.later
         self.root = Metadata(Root(expires=expires, consistent_snapshot=True))
         self.snapshot = Metadata(Snapshot(expires=expires))
         self.timestamp = Metadata(Timestamp(expires=expires))
@@ -181,7 +182,7 @@ class Tuf:
     ) -> None:
         """A new role; `publish` is the caller's."""
         self.signers[role] = [CryptoSigner.generate_ecdsa() for _ in range(threshold)]
-        self.targets[role] = Metadata(Targets(expires=moment(LATER)))
+        self.targets[role] = Metadata(Targets(expires=self.later))
         signed = self.targets[by].signed
         if signed.delegations is None:
             signed.delegations = Delegations({}, {})
@@ -196,7 +197,7 @@ class Tuf:
         roles = SuccinctRoles([], 1, bit_length, prefix)
         self.targets[by].signed.delegations = Delegations({}, succinct_roles=roles)
         self.targets[by].signed.add_key(self.signers[prefix][0].public_key)
-        self.targets |= {role: Metadata(Targets(expires=moment(LATER))) for role in roles.get_roles()}
+        self.targets |= {role: Metadata(Targets(expires=self.later)) for role in roles.get_roles()}
 
     def add(self, name: str, data: bytes, role: str = "targets") -> TargetFile:
         """A target; `publish` is the caller's."""

@@ -52,13 +52,13 @@ class TrustedMetadata:
     # --- root (5.3) ---------------------------------------------------------------------------------------------------
 
     def update_root(self, data: bytes) -> bool:
-        """The next root; whether it replaces keys of timestamp or snapshot, so that their past no longer counts."""
+        """The next root; whether it revokes keys of timestamp or snapshot, so that their past no longer counts."""
         metadata, old = _parse(Root, "root", data), self.root
         _check_signatures(old, "root", metadata)  # 5.3.4, by the old keys and by the new
         _check_signatures(metadata.signed, "root", metadata)
         _check_version("root", metadata.signed.version, old.version + 1)  # 5.3.5
         self.root = metadata.signed
-        return any(_keys(old, role) != _keys(self.root, role) for role in ("timestamp", "snapshot"))  # 5.3.11
+        return any(_keys(old, role) - _keys(self.root, role) for role in ("timestamp", "snapshot"))  # 5.3.11
 
     def check_root(self) -> None:
         """5.3.10: the last root has not expired."""
@@ -152,12 +152,17 @@ def check_target(target: TargetFile, data: bytes) -> None:
         raise Refusal(refusals.TARGET_MISMATCH, detail, place=target.path)
 
 
-def file_name(role: str) -> str:
-    """A role's metadata file, whatever the role is called; InputError `metadata-limit` where that is too long."""
+def url_name(role: str) -> str:
+    """A role's metadata file in a URL, whatever the role is called; InputError `metadata-limit` if that is too long."""
     escaped = quote(role, safe="")
     if len(escaped) > MAX_ROLE_NAME:
         raise InputError("metadata-limit", f"a role's name of {len(role)} characters", place=role)
-    return f"{'%2E' + escaped[1:] if escaped.startswith('.') else escaped}.json"
+    return f"{escaped}.json"
+
+
+def file_name(role: str) -> str:
+    """A role's metadata file in the store: no role's is hidden, above the folder, or one of the roots (`2.root`)."""
+    return f"{url_name(role).removesuffix('.json').replace('.', '%2E')}.json"
 
 
 def testified_time(timestamp: Timestamp) -> int:

@@ -128,7 +128,7 @@ class Repository:
         trusted.check_root()
 
     def _forget_the_past(self) -> None:
-        """5.3.11: keys were replaced, perhaps since somebody used them to name versions that nobody ever reaches."""
+        """5.3.11: keys were revoked, perhaps since somebody used them to name versions that nobody ever reaches."""
         for name in ("timestamp.json", "snapshot.json"):
             self._store.remove(name)
 
@@ -158,7 +158,7 @@ class Repository:
         if stored := self._store.read(name):
             with suppress(InputError, Refusal):
                 return trusted.update_targets(stored, role, delegator)
-        data = self._fetch_named(trusted.root, name, named, MAX_TARGETS_BYTES)
+        data = self._fetch_named(trusted.root, metadata.url_name(role), named, MAX_TARGETS_BYTES)
         targets = trusted.update_targets(data, role, delegator)
         self._store.write(name, data)
         return targets

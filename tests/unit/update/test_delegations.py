@@ -131,6 +131,17 @@ def test_roles_with_odd_names_stay_within_their_folder(tuf: Tuf, role: str) -> N
     assert not any("/" in name or name.startswith(".") for name in tuf.shelf.names)
 
 
+def test_a_role_named_like_a_root_takes_the_place_of_none(tuf: Tuf) -> None:
+    tuf.rotate("root")
+    tuf.delegate("2.root", ["*"])
+    tuf.add("x", b"x", "2.root")
+    tuf.publish()
+    client = tuf.refreshed()
+    root = tuf.shelf.files["2.root.json"]
+    assert client.target("x")
+    assert tuf.shelf.files["2.root.json"] == root
+
+
 class _Decoded(dict[str, bytes]):
     """As a server that decodes URLs finds its files."""
 

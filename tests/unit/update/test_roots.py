@@ -105,6 +105,69 @@ def test_other_replaced_keys_do_not(tuf: Tuf) -> None:
     assert_refused(refusals.REPOSITORY_ROLLED_BACK, tuf.client().refresh)
 
 
+def test_keys_that_are_added_do_not(tuf: Tuf) -> None:
+    tuf.bump("targets")
+    tuf.refreshed()
+    tuf.root.signed.add_key(CryptoSigner.generate_ecdsa().public_key, "timestamp")
+    tuf.root.signed.version += 1
+    tuf.write_root()
+    tuf.timestamp.signed.version -= 1
+    tuf.publish()
+    assert_refused(refusals.REPOSITORY_ROLLED_BACK, tuf.client().refresh)
+
+
+def twenty_roots(tuf: Tuf) -> list[tuple[str, CryptoSigner]]:
+    """Every role's keys replaced in turn up to root 21; the keys that were revoked on the way, and of which role."""
+    revoked = []
+    for version in range(20):
+        role = ("root", "timestamp", "snapshot", "targets")[version % 4]
+        revoked.append((role, tuf.signers[role][0]))
+        tuf.rotate(role)
+        tuf.signers["root"].append(tuf.signers["root"].pop(0))  # another one the next time
+        tuf.bump("targets")
+    return revoked
+
+
+@pytest.mark.parametrize("stops", [(), (1,), (2, 3, 5, 8, 13), tuple(range(2, 21))])
+def test_twenty_roots_from_wherever_one_left_off(tuf: Tuf, stops: tuple[int, ...]) -> None:
+    """Met one by one, or all at once after two years in a cupboard."""
+    for version in range(2, 22):
+        tuf.rotate(("root", "timestamp", "snapshot", "targets")[version % 4])
+        tuf.bump("targets")
+        if version in stops:
+            assert tuf.refreshed().versions.root == version
+    assert tuf.refreshed().versions.root == 21
+    assert sorted(name for name in tuf.shelf.files if name.endswith(".root.json")) == sorted(
+        f"{version}.root.json" for version in range(2, 22)
+    )
+
+
+def test_whoever_was_revoked_in_twenty_roots_signs_for_nobody(tuf: Tuf) -> None:
+    for role, key in twenty_roots(tuf):
+        assert tuf.refreshed().versions.root == 21
+        rightful = tuf.signers[role]
+        tuf.signers[role] = [key]
+        if role == "root":
+            tuf.root.signed.version += 1
+            tuf.write_root()
+        else:
+            tuf.bump("targets")
+        assert assert_refused(refusals.METADATA_UNTRUSTED, tuf.client().refresh).place == role
+        tuf.signers[role] = rightful
+        if role == "root":
+            del tuf.files["metadata/22.root.json"]
+            tuf.root.signed.version -= 1
+        tuf.bump("targets")
+
+
+def test_a_chain_of_roots_with_a_gap_ends_there(tuf: Tuf) -> None:
+    twenty_roots(tuf)
+    del tuf.files["metadata/11.root.json"]
+    refused = assert_refused(refusals.METADATA_UNTRUSTED, tuf.client().refresh)
+    assert refused.place == "timestamp"
+    assert "21.root.json" not in tuf.shelf.files
+
+
 # --- thresholds ------------------------------------------------------------------------------------------------------
 
 
