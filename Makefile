@@ -89,6 +89,7 @@ fixtures: setup ## rebuild firmware_fixtures/, byte for byte the same
 docs: setup ## write docs/reference/ anew from the tables in the code
 	$(BIN)/python tools/refusals_doc.py
 	$(BIN)/python tools/attestation_doc.py
+	$(BIN)/python tools/suit_doc.py
 
 .PHONY: clean
 clean: ## remove build/ and all caches; .venv stays

@@ -10,13 +10,21 @@ from hypothesis import strategies as st
 
 from medvouch.errors import InputError, MedvouchError
 from medvouch.formats.suit import Envelope
-from medvouch.formats.suit_commands import Code, Command, CommandSequence, Parameters
+from medvouch.formats.suit_commands import (
+    Code,
+    Command,
+    CommandSequence,
+    Comparison,
+    Parameters,
+    VersionMatch,
+)
 from medvouch.formats.suit_manifest import SEVERABLE, Common, Manifest, Member
 from medvouch.update.admission import Url
 from support.suit import MANIFEST, planned, released
 
 counts = st.integers(0, 2**63 - 1)
 policies = st.integers(0, 15)
+numbers = st.lists(st.integers(-3, 2**31 - 1), min_size=1, max_size=4).map(tuple)
 uuids = st.none() | st.binary(min_size=16, max_size=16)
 digests = st.binary(min_size=32, max_size=32)
 octets = st.none() | st.binary(max_size=20)
@@ -31,9 +39,14 @@ parameters = st.builds(
     content=octets,
     uri=st.none() | st.text(max_size=20),
     fetch_arguments=octets,
+    version=st.none() | st.builds(VersionMatch, st.sampled_from(Comparison), numbers),
+    foreign=st.dictionaries(st.sampled_from([4, 26, 27, 29, 30]), counts | st.binary(max_size=9), max_size=2),
     private=st.dictionaries(st.integers(-(2**64), -1), private, max_size=2),
 ).filter(lambda each: each != Parameters())
-special = {Code.SET_COMPONENT_INDEX, Code.TRY_EACH, Code.RUN_SEQUENCE, Code.OVERRIDE_PARAMETERS, Code.SET_PARAMETERS}
+special = {
+    Code.SET_COMPONENT_INDEX, Code.TRY_EACH, Code.RUN_SEQUENCE, Code.OVERRIDE_PARAMETERS, Code.SET_PARAMETERS,
+    Code.OVERRIDE_MULTIPLE, Code.COPY_PARAMS,
+}  # fmt: skip
 plain = st.builds(Command, st.sampled_from(sorted(set(Code) - special)), policies)
 indexes = st.integers(0, 15) | st.just(True) | st.lists(st.integers(0, 15), min_size=1, max_size=4).map(tuple)
 leaves = (
@@ -58,7 +71,10 @@ sequences = sequences_of(leaves) | within(sequences_of(leaves)) | within(within(
 components = st.lists(
     st.lists(st.binary(max_size=9), max_size=3).map(tuple), max_size=4, unique=True
 ).map(tuple)  # fmt: skip
-commons = st.builds(Common, components, st.just(()) | sequences)
+prefixes = st.none() | st.lists(st.binary(max_size=9), max_size=3).map(tuple)
+commons = st.builds(
+    Common, components, st.just(()) | sequences, st.dictionaries(st.integers(0, 15), prefixes, max_size=2)
+)
 in_place = st.sampled_from(sorted(set(Member) - {Member.TEXT, Member.INSTALL}))
 manifests = st.builds(
     Manifest,
@@ -69,7 +85,7 @@ manifests = st.builds(
     text=octets,
     reference_uri=st.none() | st.text(min_size=1, max_size=9),
     component_id=st.none() | st.lists(st.binary(max_size=9), max_size=3).map(tuple),
-    version=st.none() | st.lists(st.integers(-3, 2**31 - 1), min_size=1, max_size=4).map(tuple),
+    version=st.none() | numbers,
 )
 envelopes = st.builds(
     Envelope,

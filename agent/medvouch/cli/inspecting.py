@@ -204,8 +204,10 @@ def _command(command: Command) -> str:
 
 
 def _parameters(parameters: Parameters) -> str:
-    named = [(name, value) for name, value in vars(parameters).items() if name != "private" and value is not None]
-    named += [(str(label), value) for label, value in parameters.private.items()]
+    labelled = {**parameters.foreign, **parameters.private}
+    public = {name: value for name, value in vars(parameters).items() if name not in {"private", "foreign"}}
+    named = [(name, value) for name, value in public.items() if value is not None]
+    named += [(str(label), value) for label, value in labelled.items()]
     return ", ".join(f"{name} {_plain(value)}" for name, value in named)
 
 

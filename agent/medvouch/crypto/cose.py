@@ -77,16 +77,18 @@ def sign(
     content_type: str | int | None = None,
     protected: Header | None = None,
     external_aad: bytes = b"",
+    detached: bool = False,
 ) -> bytes:
     """A tagged COSE_Sign over `payload` by each of `signers`.
 
-    The content type stands in the protected header of the message, each algorithm in that of its signature.
+    The content type stands in the protected header of the message, each algorithm in that of its signature. `detached`:
+    the payload is signed and not put into the message.
     """
     if not signers:
         raise ValueError("a message that nobody signs")
     typed: Header = {} if content_type is None else {CONTENT_TYPE: content_type}
     header = {**(protected or {}), **typed}
-    unsigned = Sign(cbor.encode(header) if header else b"", {}, payload, ())
+    unsigned = Sign(cbor.encode(header) if header else b"", {}, None if detached else payload, ())
     blocks = []
     for signer in signers:
         block = SignatureBlock(cbor.encode({ALG: signer.alg}), {}, b"")
@@ -145,8 +147,9 @@ def verify(
     external_aad: bytes = b"",
     tagged: bool = True,
     algorithm: int | None = None,
+    detached: bytes | None = None,
 ) -> VerifiedSign:
-    """Check that `threshold` different ones of `keys` signed a COSE_Sign with an attached payload.
+    """Check that `threshold` different ones of `keys` signed a COSE_Sign; its payload as in `verify1`.
 
     Signatures of others, or of kinds that we do not know, neither help nor harm. Raises as `verify1`, and Refusal
     `cose-too-few-signatures`.
@@ -154,7 +157,7 @@ def verify(
     if threshold < 1:
         raise ValueError("a threshold of no signatures checks nothing")
     message = Sign.parse(data, tagged=tagged)
-    payload = _attached(message.payload)
+    payload = _attached(message.payload) if detached is None else _detached(message.payload, detached)
     _refuse_critical(message)
     signers = tuple(_signers(message, payload, {spki(key): key for key in keys}.values(), external_aad, algorithm))
     if len(signers) < threshold:

@@ -1,12 +1,13 @@
 """The SUIT envelope (draft-ietf-suit-manifest, 8.2): a manifest, who signed it, and what travels with it.
 
-    107({ 2: bstr([bstr(SUIT_Digest), * bstr(COSE_Sign1)]),     the digest of the manifest, and signatures over it
+    107({ 2: bstr([bstr(SUIT_Digest), * bstr(COSE_Sign1 / COSE_Sign)]),   the digest of the manifest, signatures over it
           3: bstr(SUIT_Manifest),
           * 15, 16, 18, 20, 23: bstr,                           severed members; the manifest has their digests
-          * "#name": bstr })                                    integrated payloads; likewise, as image digests
+          * "#name": bstr })                                    integrated payloads and dependencies; likewise, as image
+                                                                digests, which of a dependency is its manifest's
 
 Digests are over a byte string with its CBOR head; a signature is over the SUIT_Digest as encoded, which is no payload
-of the COSE_Sign1 (detached). Manifest and members stay bytes: nothing of them is parsed before somebody signed it.
+of the COSE message (detached). Manifest and members stay bytes: nothing of them is parsed before somebody signed it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from typing import Any
 
 from medvouch.errors import InputError
 from medvouch.formats import cbor
-from medvouch.formats.cose import Sign1
-from medvouch.formats.record import Octets, Text
+from medvouch.formats.cose import TAG_SIGN, Sign, Sign1
+from medvouch.formats.record import Octets, Place, Text
 from medvouch.formats.suit_commands import PLACE, Sha256Digest, Wrapped, byte_string
-from medvouch.formats.suit_manifest import SEVERABLE, Member
+from medvouch.formats.suit_manifest import MAX_MANIFEST_BYTES, SEVERABLE, Member
 
 TAG_ENVELOPE = 107
 MAX_ENVELOPE_BYTES = 1 << 20
 """The largest part are reference values. As much as a device fetches, and an entry of its ledger keeps."""
-MAX_MANIFEST_BYTES = 1 << 16
 MAX_MEMBER_BYTES = 1 << 16
 MAX_SIGNATURES = 16
+"""In all blocks together."""
 MAX_PAYLOADS = 8
 MAX_PAYLOAD_NAME = 64
 """Characters, the `#` among them."""
@@ -38,7 +39,7 @@ _DIGEST = Wrapped(Sha256Digest())
 
 @dataclass(frozen=True)
 class Envelope:
-    """An envelope of which nothing is believed yet; `signatures` are COSE_Sign1, tagged, as they came."""
+    """An envelope of which nothing is believed yet; `signatures` are COSE_Sign1 or COSE_Sign, tagged, as they came."""
 
     digest: bytes
     signatures: tuple[bytes, ...]
@@ -86,10 +87,25 @@ def _load_authentication(value: Any) -> tuple[bytes, tuple[bytes, ...]]:
     digest, blocks = _DIGEST.load(items[0], place / "digest"), items[1:]
     if len(blocks) > MAX_SIGNATURES:
         raise place.over(len(blocks), MAX_SIGNATURES)
-    for index, block in enumerate(blocks):
-        if Sign1.parse(byte_string(block, place / index)).payload is not None:
-            raise (place / index).malformed("a COSE_Sign1 with a detached payload")
+    messages = [_message(block, place / index) for index, block in enumerate(blocks)]
+    number = sum(len(message.signatures) if isinstance(message, Sign) else 1 for message in messages)
+    if number > MAX_SIGNATURES:
+        raise place.over(number, MAX_SIGNATURES)
     return digest, tuple(blocks)
+
+
+def signature_block(data: bytes) -> Sign1 | Sign:
+    """A block of an envelope, by its tag. Raises InputError."""
+    value = cbor.decode(data, deterministic=False)
+    several = isinstance(value, cbor.Tag) and value.tag == TAG_SIGN
+    return Sign.parse(data) if several else Sign1.parse(data)
+
+
+def _message(value: Any, place: Place) -> Sign1 | Sign:
+    message = signature_block(byte_string(value, place))
+    if message.payload is not None:
+        raise place.malformed("a COSE message with a detached payload")
+    return message
 
 
 def _load_members(fields: Mapping[Any, Any]) -> dict[Member, bytes]:

@@ -3,16 +3,16 @@
 A sequence is one CBOR array of code, argument, code, argument... All of it is deterministic CBOR, which the draft asks
 for and its examples are, so `encode` gives back the bytes that were parsed.
 
-Known are the commands of the manifest draft and of draft-ietf-suit-trust-domains; those of
-draft-ietf-suit-update-management are malformed here until something needs them.
+Known are the commands and parameters of the manifest draft, of draft-ietf-suit-trust-domains and of
+draft-ietf-suit-update-management; `suit_codes` says which of them are run.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from medvouch.formats import cbor
 from medvouch.formats.record import Codec, Octets, Place, Text, Uint
@@ -30,6 +30,8 @@ MAX_URI = 2048
 """Characters."""
 MAX_ARGUMENT_BYTES = 1 << 16
 """Of content, arguments and private values inside the manifest."""
+MAX_VERSION_PARTS = 8
+_MAX_VERSION_NUMBER = 2**31 - 1
 MAX_POLICY = 15
 """SUIT_Rep_Policy has four bits."""
 PLACE = Place("suit")
@@ -41,6 +43,7 @@ class Code(enum.IntEnum):
     VENDOR_IDENTIFIER = 1
     CLASS_IDENTIFIER = 2
     IMAGE_MATCH = 3
+    USE_BEFORE = 4
     COMPONENT_SLOT = 5
     CHECK_CONTENT = 6
     DEPENDENCY_INTEGRITY = 7
@@ -56,12 +59,38 @@ class Code(enum.IntEnum):
     COPY = 22
     INVOKE = 23
     DEVICE_IDENTIFIER = 24
+    IMAGE_NOT_MATCH = 25
+    MINIMUM_BATTERY = 26
+    UPDATE_AUTHORIZED = 27
+    VERSION = 28
+    WAIT = 29
     SWAP = 31
     RUN_SEQUENCE = 32
     UNLINK = 33
+    OVERRIDE_MULTIPLE = 34
+    COPY_PARAMS = 35
 
 
 Private = int | bool | str | bytes
+Foreign = Mapping[int, Any]
+"""What is carried by its code and not run: decoded, and otherwise as it came."""
+
+
+class Comparison(enum.IntEnum):
+    """How a version is compared with the one wanted (draft-ietf-suit-update-management)."""
+
+    GREATER = 1
+    GREATER_EQUAL = 2
+    EQUAL = 3
+    LESSER_EQUAL = 4
+    LESSER = 5
+
+
+class VersionMatch(NamedTuple):
+    """suit-parameter-version: what a component's version must be, compared with these numbers."""
+
+    comparison: Comparison
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -104,9 +133,24 @@ class _Flag:
         return value
 
 
+class _VersionMatch:
+    """[comparison, [+ int]] inside a byte string."""
+
+    def dump(self, value: VersionMatch) -> bytes:
+        return cbor.encode([value.comparison, list(value.numbers)])
+
+    def load(self, value: Any, place: Place) -> VersionMatch:
+        items = cbor.decode(byte_string(value, place))
+        if not isinstance(items, list) or len(items) != 2 or items[0] is True or items[0] not in set(Comparison):
+            raise place.malformed("a comparison and a version")
+        return VersionMatch(Comparison(items[0]), load_version(items[1], place))
+
+
 @dataclass(frozen=True)
 class Parameters:
     """What one override sets (8.4.8 of the draft), None where it does not; `private` by negative label.
+
+    `foreign`, by label, are those that are known and not acted upon.
 
     `image_digest` is a SHA-256, `image_size` in bytes; the three identifiers are UUIDs of 16 bytes.
     """
@@ -124,13 +168,16 @@ class Parameters:
     invoke_args: bytes | None = None
     device_id: bytes | None = None
     fetch_arguments: bytes | None = None
+    version: VersionMatch | None = None
+    foreign: Foreign = field(default_factory=dict)
     private: Mapping[int, Private] = field(default_factory=dict)
 
     def overridden(self, by: Parameters) -> Parameters:
         """These, where `by` does not say otherwise."""
-        changes = {each.name: getattr(by, each.name) for each in fields(by) if each.name != "private"}
+        changes = {each.name: getattr(by, each.name) for each in fields(by) if each.name not in {"private", "foreign"}}
         set_ones = {name: value for name, value in changes.items() if value is not None}
-        return replace(self, **set_ones, private={**self.private, **by.private})
+        private, foreign = {**self.private, **by.private}, {**self.foreign, **by.foreign}
+        return replace(self, **set_ones, private=private, foreign=foreign)
 
 
 _UUID = Octets(16, exact=True)
@@ -148,13 +195,18 @@ _PARAMETERS: Mapping[int, tuple[str, Codec]] = {
     23: ("invoke_args", Octets(MAX_ARGUMENT_BYTES)),
     24: ("device_id", _UUID),
     25: ("fetch_arguments", Octets(MAX_ARGUMENT_BYTES)),
+    28: ("version", _VersionMatch()),
 }
 """Label to field and codec (12.4 of the draft). A vendor given as a private enterprise number is malformed here."""
+FOREIGN_PARAMETERS = frozenset({4, 26, 27, 29, 30})
+"""use-before, minimum-battery, update-priority, wait-info and component-metadata of the update-management draft."""
 
 CommandSequence = tuple["Command", ...]
-Argument = Private | None | tuple[int, ...] | Parameters | CommandSequence | tuple[CommandSequence | None, ...]
+Argument = (
+    Private | None | tuple[int, ...] | Parameters | CommandSequence | tuple[CommandSequence | None, ...] | Foreign
+)
 """By code: a reporting policy, a component index (a number, True for all, several), parameters, a sequence,
-alternatives (the last may be None: to do nothing), or what a private command takes.
+alternatives (the last may be None: to do nothing), a map that is carried only, or what a private command takes.
 """
 
 
@@ -168,7 +220,7 @@ class Command:
 
 def dump_sequence(sequence: CommandSequence) -> bytes:
     """The byte string that a member of the manifest holds."""
-    return cbor.encode([item for command in sequence for item in (command.code, _dump(command))])
+    return cbor.encode([item for command in sequence for item in (command.code, dump_arguments(command))])
 
 
 def load_sequence(value: Any, place: Place, depth: int = 0) -> CommandSequence:
@@ -197,18 +249,16 @@ def _load(code: Any, argument: Any, place: Place, depth: int) -> Command:
     if code < 0:
         return Command(code, None if argument is None else _private(argument, place))
     match code:
-        case Code.SET_COMPONENT_INDEX:
-            return Command(code, _load_index(argument, place))
-        case Code.OVERRIDE_PARAMETERS | Code.SET_PARAMETERS:
-            return Command(code, load_parameters(argument, place))
         case Code.RUN_SEQUENCE:
             return Command(code, load_sequence(argument, place, depth + 1))
         case Code.TRY_EACH:
             return Command(code, _load_alternatives(argument, place, depth + 1))
-    return Command(code, Uint(MAX_POLICY).load(argument, place))
+    load = _ARGUMENTS.get(code, Uint(MAX_POLICY).load)
+    return Command(code, load(argument, place))
 
 
-def _dump(command: Command) -> Any:
+def dump_arguments(command: Command) -> Any:
+    """What follows a command's code."""
     match command.code, command.argument:
         case ((Code.OVERRIDE_PARAMETERS | Code.SET_PARAMETERS), Parameters() as parameters):
             return dump_parameters(parameters)
@@ -230,6 +280,25 @@ def _load_index(value: Any, place: Place) -> int | bool | tuple[int, ...]:
     return tuple(index.load(each, place) for each in value)
 
 
+def _load_foreign(value: Any, place: Place) -> Foreign:
+    if not isinstance(value, dict) or not value:
+        raise place.malformed("a map by component")
+    return value
+
+
+def load_version(value: Any, place: Place) -> tuple[int, ...]:
+    """The numbers of a version; negative ones mark pre-releases. Raises InputError."""
+    if not isinstance(value, list) or not value:
+        raise place.malformed("numbers of a version")
+    if len(value) > MAX_VERSION_PARTS:
+        raise place.over(len(value), MAX_VERSION_PARTS)
+    if not all(isinstance(each, int) and not isinstance(each, bool) for each in value):
+        raise place.malformed("numbers of a version")
+    if (largest := max(map(abs, value))) > _MAX_VERSION_NUMBER:
+        raise place.over(largest, _MAX_VERSION_NUMBER)
+    return tuple(value)
+
+
 def _load_alternatives(value: Any, place: Place, depth: int) -> tuple[CommandSequence | None, ...]:
     if not isinstance(value, list) or len([each for each in value if each is not None]) < 2:
         raise place.malformed("two alternatives or more")
@@ -243,7 +312,8 @@ def _load_alternatives(value: Any, place: Place, depth: int) -> tuple[CommandSeq
 def dump_parameters(parameters: Parameters) -> dict[int, Any]:
     """The map that an override takes."""
     rows = ((label, codec, getattr(parameters, name)) for label, (name, codec) in _PARAMETERS.items())
-    return {label: codec.dump(value) for label, codec, value in rows if value is not None} | dict(parameters.private)
+    public = {label: codec.dump(value) for label, codec, value in rows if value is not None}
+    return public | dict(parameters.foreign) | dict(parameters.private)
 
 
 def load_parameters(value: Any, place: Place) -> Parameters:
@@ -252,15 +322,28 @@ def load_parameters(value: Any, place: Place) -> Parameters:
         raise place.malformed("parameters")
     public: dict[str, Any] = {}
     private: dict[int, Private] = {}
+    foreign: dict[int, Any] = {}
     for label, each in value.items():
         if isinstance(label, int) and label < 0:
             private[label] = _private(each, place / label)
+        elif label in FOREIGN_PARAMETERS:
+            foreign[label] = each
         elif label in _PARAMETERS:
             name, codec = _PARAMETERS[label]
             public[name] = codec.load(each, place / name)
         else:
             raise (place / label).malformed("a parameter that we know")
-    return Parameters(**public, private=private)
+    return Parameters(**public, private=private, foreign=foreign)
+
+
+_ARGUMENTS: Mapping[int, Callable[[Any, Place], Argument]] = {
+    Code.SET_COMPONENT_INDEX: _load_index,
+    Code.OVERRIDE_PARAMETERS: load_parameters,
+    Code.SET_PARAMETERS: load_parameters,
+    Code.OVERRIDE_MULTIPLE: _load_foreign,
+    Code.COPY_PARAMS: _load_foreign,
+}
+"""What commands take that is neither a sequence nor a reporting policy."""
 
 
 def _private(value: Any, place: Place) -> Private:

@@ -5,12 +5,14 @@
       ? 7, 8, 9, 24: bstr(commands)                                  validate, load, invoke, uninstall
       ? 15, 16, 18, 20: bstr(commands) / SUIT_Digest                 those that may be severed, and
       ? 23: bstr(text) / SUIT_Digest                                 the text for people
+      ? 14: bstr(CoSWID) / SUIT_Digest                               carried, and refused by who runs it
     }
-    SUIT_Common = { ? 2: [+ [* bstr]], ? 4: bstr(shared sequence) }
+    SUIT_Common = { ? 1: {+ component index: {? 1: prefix}}, ? 2: [+ [* bstr]], ? 4: bstr(shared sequence) }
 
-Members 5, 15, 18 and 24 are of draft-ietf-suit-trust-domains, 6 (the version of what is installed) of
-draft-ietf-suit-update-management. Dependencies (member 1 of common), deltas and CoSWID are malformed here. The text
-stays bytes: its maps have arrays as keys, which our CBOR does not admit, and nothing depends on it.
+Members 5, 15, 18 and 24, and dependencies (member 1 of common) are of draft-ietf-suit-trust-domains; 6 (the version of
+what is installed) and 14 of draft-ietf-suit-update-management. A dependency's index continues those of the components,
+or is one of theirs. The text stays bytes: its maps have arrays as keys, which our CBOR does not admit, and nothing
+depends on it.
 """
 
 from __future__ import annotations
@@ -28,17 +30,20 @@ from medvouch.formats.suit_commands import (
     MAX_URI,
     PLACE,
     CommandSequence,
+    Foreign,
     Sha256Digest,
     byte_string,
     dump_sequence,
     load_sequence,
+    load_version,
 )
 
+MAX_MANIFEST_BYTES = 1 << 16
 VERSION = 1
 """Of the manifest structure."""
 MAX_ID_PARTS, MAX_ID_BYTES = 8, 64
-MAX_VERSION_PARTS = 8
-_MAX_VERSION_NUMBER = 2**31 - 1
+COSWID = 14
+"""The member that may hold a CoSWID tag; nothing here reads one."""
 
 
 class Member(enum.IntEnum):
@@ -72,14 +77,23 @@ _PLAIN = re.compile(rb"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Common:
-    """What all sequences share; `shared` is empty where there is no such sequence."""
+    """What all sequences share; `shared` is empty where there is no such sequence.
+
+    `dependencies`: manifests that this one depends on by component index, with the prefix of their components' ids
+    (None where none is stated).
+    """
 
     components: tuple[ComponentId, ...]
     shared: CommandSequence = ()
+    dependencies: Mapping[int, ComponentId | None] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """As the manifest holds it."""
         members: dict[int, Any] = {}
+        if self.dependencies:
+            members[1] = {
+                index: {} if prefix is None else {1: list(prefix)} for index, prefix in self.dependencies.items()
+            }
         if self.components:
             members[2] = [list(component) for component in self.components]
         if self.shared:
@@ -90,17 +104,21 @@ class Common:
     def load(cls, value: Any, place: Place) -> Common:
         """The inverse of `encode`; a component that stands twice is refused."""
         members = cbor.decode(byte_string(value, place))
-        if not isinstance(members, dict) or not set(members) <= {2, 4}:
-            raise place.malformed("components and a shared sequence")
+        if not isinstance(members, dict) or not set(members) <= {1, 2, 4}:
+            raise place.malformed("dependencies, components and a shared sequence")
         components: tuple[ComponentId, ...] = ()
         if 2 in members:
             components = _load_components(members[2], place / "components")
-        return cls(components, load_sequence(members[4], place / "shared") if 4 in members else ())
+        shared = load_sequence(members[4], place / "shared") if 4 in members else ()
+        return cls(components, shared, _load_dependencies(members[1], place / "dependencies") if 1 in members else {})
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest. `severed`: SHA-256 of members that stand elsewhere, over their byte string with its CBOR head."""
+    """A manifest. `severed`: SHA-256 of members that stand elsewhere, over their byte string with its CBOR head.
+
+    `foreign`: members that are known and that nobody here acts upon, as they came.
+    """
 
     sequence_number: int
     common: Common
@@ -110,6 +128,7 @@ class Manifest:
     reference_uri: str | None = None
     component_id: ComponentId | None = None
     version: tuple[int, ...] | None = None
+    foreign: Foreign = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Deterministic CBOR."""
@@ -123,13 +142,14 @@ class Manifest:
         members |= {member: dump_sequence(sequence) for member, sequence in self.sequences.items()}
         if self.text is not None:
             members[Member.TEXT] = self.text
-        return cbor.encode(members | {member: Sha256Digest().dump(digest) for member, digest in self.severed.items()})
+        members |= {member: Sha256Digest().dump(digest) for member, digest in self.severed.items()}
+        return cbor.encode(members | dict(self.foreign))
 
     @classmethod
     def parse(cls, data: bytes) -> Manifest:
         """The inverse of `encode`. Raises InputError `suit-*`, `cbor-*`."""
         members = cbor.decode(data)
-        if not isinstance(members, dict) or not {1, 2, 3} <= set(members) <= {1, 2, 3, 4, 5, 6, *Member}:
+        if not isinstance(members, dict) or not {1, 2, 3} <= set(members) <= {1, 2, 3, 4, 5, 6, COSWID, *Member}:
             raise PLACE.malformed("a manifest of members that we know")
         if members[1] != VERSION or members[1] is True:
             raise (PLACE / "version").malformed("manifest version 1")
@@ -141,8 +161,9 @@ class Manifest:
             severed,
             text,
             reference_uri=Text(MAX_URI).load(members[4], PLACE / "reference uri") if 4 in members else None,
-            component_id=_load_component(members[5], PLACE / "component id") if 5 in members else None,
+            component_id=load_component(members[5], PLACE / "component id") if 5 in members else None,
             version=_load_version(members[6], PLACE / "set version") if 6 in members else None,
+            foreign={label: members[label] for label in (COSWID,) if label in members},
         )
 
 
@@ -180,13 +201,14 @@ def _load_components(value: Any, place: Place) -> tuple[ComponentId, ...]:
         raise place.malformed("components")
     if len(value) > MAX_COMPONENTS:
         raise place.over(len(value), MAX_COMPONENTS)
-    components = tuple(_load_component(each, place / index) for index, each in enumerate(value))
+    components = tuple(load_component(each, place / index) for index, each in enumerate(value))
     if len(set(components)) != len(components):
         raise place.malformed("each component once")
     return components
 
 
-def _load_component(value: Any, place: Place) -> ComponentId:
+def load_component(value: Any, place: Place) -> ComponentId:
+    """A component identifier: an array of byte strings. Raises InputError."""
     if not isinstance(value, list):
         raise place.malformed("a component identifier")
     if len(value) > MAX_ID_PARTS:
@@ -195,13 +217,16 @@ def _load_component(value: Any, place: Place) -> ComponentId:
 
 
 def _load_version(value: Any, place: Place) -> tuple[int, ...]:
-    numbers = cbor.decode(byte_string(value, place))
-    if not isinstance(numbers, list) or not numbers:
-        raise place.malformed("numbers of a version")
-    if len(numbers) > MAX_VERSION_PARTS:
-        raise place.over(len(numbers), MAX_VERSION_PARTS)
-    if not all(isinstance(each, int) and not isinstance(each, bool) for each in numbers):
-        raise place.malformed("numbers of a version")
-    if (largest := max(map(abs, numbers))) > _MAX_VERSION_NUMBER:
-        raise place.over(largest, _MAX_VERSION_NUMBER)
-    return tuple(numbers)
+    return load_version(cbor.decode(byte_string(value, place)), place)
+
+
+def _load_dependencies(value: Any, place: Place) -> dict[int, ComponentId | None]:
+    if not isinstance(value, dict) or not value:
+        raise place.malformed("dependencies by component index")
+    dependencies: dict[int, ComponentId | None] = {}
+    for index, metadata in value.items():
+        Uint(MAX_COMPONENTS - 1).load(index, place)
+        if not isinstance(metadata, dict) or not set(metadata) <= {1}:
+            raise (place / index).malformed("a prefix or nothing")
+        dependencies[index] = load_component(metadata[1], place / index) if metadata else None
+    return dependencies

@@ -10,12 +10,12 @@ from medvouch.crypto.cose import sign1
 from medvouch.crypto.keys import Signer, spki
 from medvouch.errors import InputError, Refusal
 from medvouch.formats.suit import Envelope, wrapped_digest
-from medvouch.formats.suit_commands import Code, Command, Parameters
-from medvouch.formats.suit_manifest import MAX_VERSION_PARTS, Common, Manifest, Member
+from medvouch.formats.suit_commands import MAX_VERSION_PARTS, Code, Command, Parameters
+from medvouch.formats.suit_manifest import Common, Manifest, Member
 from medvouch.update import refusals
 from medvouch.update.payload import Payload
 from medvouch.update.processor import EPOCH_LABEL, DeviceClass
-from medvouch.update.verification import signer_of
+from medvouch.update.verification import signers_of
 
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8}))*")
 _ON_FAILURE, _ALWAYS = 2, 15
@@ -106,7 +106,7 @@ def add_signature(envelope: bytes, signer: Signer) -> bytes:
 
 def _has_signed(blocks: Iterable[bytes], signed: bytes, signer: Signer) -> bool:
     key = {spki(signer.public_key): signer.public_key}
-    return any(signer_of(block, signed, key) for block in blocks)
+    return any(any(signers_of(block, signed, key)) for block in blocks)
 
 
 def _override(**parameters: bytes | int | str) -> Command:

@@ -34,6 +34,8 @@ EPOCH_LABEL = -75020
 MAX_STEPS = 1024
 """Commands run in all, each counted once for every component it acts on."""
 
+_FETCH_ARGUMENTS = 25
+
 SLOT = "slot"
 """The component that the image of the whole system goes to: the inactive slot."""
 REFERENCE = "reference"
@@ -52,10 +54,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """What a device is, as UUIDs of 16 bytes."""
+    """What a device is, as UUIDs of 16 bytes; `device_id` is empty where releases know it only by its class."""
 
     vendor_id: bytes
     class_id: bytes
+    device_id: bytes = b""
 
     @classmethod
     def named(cls, vendor_domain: str, class_text: str) -> DeviceClass:
@@ -100,6 +103,8 @@ def plan(envelope: VerifiedEnvelope, device: DeviceClass) -> InstallPlan:
 
 
 def _check_members(envelope: VerifiedEnvelope) -> None:
+    if envelope.manifest.common.dependencies:
+        raise Refusal(refusals.MANIFEST_COMMAND_UNSUPPORTED, "dependencies, which a plan cannot have", place="common")
     for member in envelope.sequences:
         if member not in _ORDER:
             raise Refusal(
@@ -190,10 +195,10 @@ class _Processor:
 
     def _override(self, run: _Run, argument: Argument) -> None:
         assert isinstance(argument, Parameters)
-        for label, value in argument.private.items():
-            if label != EPOCH_LABEL or not _is_epoch(value):
-                raise _unsupported(f"the private parameter {label}", run)
-            self._epochs.add(int(value))
+        if labels := unsupported_parameters(argument):
+            detail = f"parameters {labels}"
+            raise Refusal(refusals.MANIFEST_PARAMETER_UNSUPPORTED, detail, place=run.place)
+        self._epochs |= {int(value) for value in argument.private.values()}
         for index, parameters in self._each(run):
             run.parameters[index] = parameters.overridden(argument)
 
@@ -217,8 +222,6 @@ class _Processor:
         for index, parameters in self._each(run):
             if index in self._fetched:
                 raise _unsupported("a second fetch for one component", run)
-            if parameters.fetch_arguments is not None:
-                raise _unsupported("fetch arguments", run)
             self._fetched[index] = Payload(
                 component_name(self._components[index]),
                 _given(parameters.uri, "uri", run),
@@ -256,7 +259,15 @@ def _given(value: _T | None, what: str, run: _Run) -> _T:
     return value
 
 
-def _is_epoch(value: object) -> bool:
+def unsupported_parameters(parameters: Parameters) -> list[int]:
+    """The labels of those that nobody here acts upon."""
+    private = [label for label, value in parameters.private.items() if label != EPOCH_LABEL or not is_epoch(value)]
+    arguments = [] if parameters.fetch_arguments is None else [_FETCH_ARGUMENTS]
+    return sorted([*private, *parameters.foreign, *arguments])
+
+
+def is_epoch(value: object) -> bool:
+    """Whether this is a security epoch."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SECURITY_EPOCH
 
 

@@ -37,6 +37,17 @@ MANIFEST_MEMBER_MISMATCH = RefusalKind(
     "get the envelope again from its publisher; if it stays so, find out who altered it",
 )
 
+MANIFEST_COMPONENT_UNAUTHORISED = RefusalKind(
+    "manifest-component-unauthorised",
+    "Too few of the release keys that signed the manifest may name one of its components.",
+    "have it signed by keys that may, or let the trust level's configuration allow them that component",
+)
+MANIFEST_MEMBER_UNSUPPORTED = RefusalKind(
+    "manifest-member-unsupported",
+    "The manifest has a part that this device does not act upon, so none of it is done.",
+    "publish the release without that part, or update the devices to a version that knows it",
+)
+
 # --- SUIT: what it says ----------------------------------------------------------------------------------------------
 
 MANIFEST_OTHER_VENDOR = RefusalKind(
@@ -54,10 +65,64 @@ MANIFEST_COMMAND_UNSUPPORTED = RefusalKind(
     "The manifest asks for something that this device cannot do, so none of it is done.",
     "publish the release with commands that the devices in the field know, or update them to a version between",
 )
+MANIFEST_PARAMETER_UNSUPPORTED = RefusalKind(
+    "manifest-parameter-unsupported",
+    "The manifest sets a parameter that this device does not act upon, so none of it is done.",
+    "publish the release with parameters that the devices in the field know, or update them to a version between",
+)
 MANIFEST_INCOMPLETE = RefusalKind(
     "manifest-incomplete",
     "The manifest leaves out something without which nothing may be installed.",
     "have the release built again with `medvouch release build`, and signed again",
+)
+
+MANIFEST_OTHER_DEVICE = RefusalKind(
+    "manifest-other-device",
+    "The release is for one other device.",
+    "choose a release that is made for this device",
+)
+MANIFEST_ABORTED = RefusalKind(
+    "manifest-aborted",
+    "The manifest itself says that it must not go on from here.",
+    "look at the place, and at the conditions that lead there",
+)
+MANIFEST_NO_ALTERNATIVE = RefusalKind(
+    "manifest-no-alternative",
+    "None of the alternatives that the manifest has for this device fits it.",
+    "look at what each of them asks for; publish the release with one that fits",
+)
+
+# --- SUIT: what the components say -----------------------------------------------------------------------------------
+
+COMPONENT_UNKNOWN = RefusalKind(
+    "manifest-component-unknown",
+    "The manifest names a component that this device does not have.",
+    "choose a release that is made for this device",
+)
+COMPONENT_MISMATCH = RefusalKind(
+    "component-mismatch",
+    "A component holds something else than the manifest says.",
+    "install it again; if it stays so, find out who else writes there",
+)
+COMPONENT_OTHER_SLOT = RefusalKind(
+    "component-other-slot",
+    "The manifest is for another slot of the component.",
+    "choose a release that is made for the slot that is free",
+)
+COMPONENT_OTHER_VERSION = RefusalKind(
+    "component-other-version",
+    "What is installed has not the version that the manifest asks for.",
+    "install a release between the two first",
+)
+DEPENDENCY_MISMATCH = RefusalKind(
+    "dependency-mismatch",
+    "A manifest that the release depends on is not there, or is another one.",
+    "publish the dependency beside the release, as it was when the release was signed",
+)
+DEPENDENCY_NONE = RefusalKind(
+    "dependency-none",
+    "A component is treated as a manifest that the release depends on, and is none.",
+    "have the release built again, and signed again",
 )
 
 # --- admission -------------------------------------------------------------------------------------------------------

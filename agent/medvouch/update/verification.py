@@ -7,24 +7,31 @@ key made it. No key may stand in both, since then one person would be both appro
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 from medvouch.crypto import cose
 from medvouch.crypto.keys import PublicKey, spki
-from medvouch.errors import Refusal, RefusalKind
-from medvouch.formats.suit import Envelope, wrapped_digest
-from medvouch.formats.suit_commands import Command, CommandSequence, Parameters
-from medvouch.formats.suit_manifest import Manifest, Member, load_member
+from medvouch.errors import InputError, Refusal, RefusalKind
+from medvouch.formats.cose import Sign
+from medvouch.formats.suit import Envelope, signature_block, wrapped_digest
+from medvouch.formats.suit_commands import Code, CommandSequence, Parameters
+from medvouch.formats.suit_manifest import ComponentId, Manifest, Member, component_name, load_member
 from medvouch.update import refusals
 
 
 @dataclass(frozen=True)
 class RoleKeys:
-    """The keys of a role in force now, of which `threshold` different ones must sign."""
+    """The keys of a role in force now, of which `threshold` different ones must sign.
+
+    `components`: by key (SPKI, DER), the prefixes of the components that it may name; a key that is not in it may name
+    all.
+    """
 
     keys: Sequence[PublicKey]
     threshold: int = 1
+    components: Mapping[bytes, Sequence[ComponentId]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.threshold < 1:
@@ -36,9 +43,10 @@ class VerifiedEnvelope:
     """An envelope that enough of both roles signed; built by `verify_envelope` alone.
 
     `sequences` are those of the manifest and the severed ones that came along, `payloads` the integrated ones by name
-    (`#name`). Signers are in the order of their signatures.
+    (`#name`). Signers are in the order of their signatures. `digest` is the manifest's SHA-256, with its CBOR head.
     """
 
+    digest: bytes
     manifest: Manifest
     sequences: Mapping[Member, CommandSequence]
     payloads: Mapping[str, bytes]
@@ -46,8 +54,8 @@ class VerifiedEnvelope:
     quality_signers: tuple[PublicKey, ...]
 
 
-def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys) -> VerifiedEnvelope:
-    """Check an envelope; in order, signatures before the manifest is parsed:
+def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys, *, prefix: ComponentId = ()) -> VerifiedEnvelope:
+    """Check an envelope, whose components are those below `prefix`; in order, signatures before the manifest is parsed:
 
     1. no key stands in both roles: `manifest-roles-overlap`;
     2. the envelope is well formed: InputError `suit-*`, `cbor-*`, `cose-*`;
@@ -56,10 +64,11 @@ def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys) -> Verifi
        can sign before every device knows it;
     5. enough different release keys signed: `manifest-signatures-too-few`;
     6. enough different quality keys signed: `manifest-quality-missing`;
-    7. the manifest is well formed: InputError;
-    8. severed members that came along have the digests that the manifest names: `manifest-member-mismatch`;
-    9. integrated payloads have a name and a digest that the signed commands name: `manifest-member-mismatch`. Whether
-       name and digest belong together is for `processor.plan`, which runs the commands.
+    7. the manifest is well formed, InputError, and all of its members are acted upon: `manifest-member-unsupported`;
+    8. enough of the release keys that signed may name each of its components: `manifest-component-unauthorised`;
+    9. severed members that came along have the digests that the manifest names: `manifest-member-mismatch`;
+    10. integrated payloads have a name and a digest that the signed commands name: `manifest-member-mismatch`. Whether
+       name and digest belong together is for whoever runs the commands.
     """
     ours, theirs = _by_spki(release), _by_spki(quality)
     if ours.keys() & theirs.keys():  # 1
@@ -71,20 +80,44 @@ def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys) -> Verifi
     by_release = _enough(signers, ours, release.threshold, refusals.MANIFEST_SIGNATURES_TOO_FEW)  # 5
     by_quality = _enough(signers, theirs, quality.threshold, refusals.MANIFEST_QUALITY_MISSING)  # 6
     manifest = Manifest.parse(envelope.manifest)  # 7
-    sequences = {**manifest.sequences, **_severed(envelope, manifest)}  # 8
-    _check_payloads(envelope, (manifest.common.shared, *sequences.values()))  # 9
-    return VerifiedEnvelope(manifest, sequences, envelope.payloads, by_release, by_quality)
+    if manifest.foreign:
+        raise Refusal(refusals.MANIFEST_MEMBER_UNSUPPORTED, f"members {sorted(manifest.foreign)}", place="manifest")
+    _check_components(manifest, by_release, release, prefix)  # 8
+    sequences = {**manifest.sequences, **_severed(envelope, manifest)}  # 9
+    _check_payloads(envelope, (manifest.common.shared, *sequences.values()))  # 10
+    return VerifiedEnvelope(envelope.digest, manifest, sequences, envelope.payloads, by_release, by_quality)
 
 
-def signer_of(block: bytes, signed: bytes, keys: Mapping[bytes, PublicKey]) -> bytes | None:
-    """Which of `keys` made this signature over an envelope's `signed`, or None where none of them did."""
-    for name, key in keys.items():
-        try:
-            cose.verify1(block, key, detached=signed)
-        except Refusal:
-            continue
-        return name
-    return None
+def signers_of(block: bytes, signed: bytes, keys: Mapping[bytes, PublicKey]) -> Iterator[bytes | None]:
+    """For each signature of a block over an envelope's `signed`, which of `keys` made it; None where none did."""
+    message = signature_block(block)
+    if not isinstance(message, Sign):
+        yield next((name for name, key in keys.items() if _holds(cose.verify1, block, key, signed)), None)
+        return
+    for each in message.signatures:
+        alone = replace(message, signatures=(each,)).encode()
+        yield next((name for name, key in keys.items() if _holds(cose.verify, alone, [key], signed)), None)
+
+
+def _holds(verify: Callable[..., object], block: bytes, key: PublicKey | list[PublicKey], signed: bytes) -> bool:
+    try:
+        verify(block, key, detached=signed)
+    except Refusal:
+        return False
+    return True
+
+
+def _check_components(manifest: Manifest, signers: Sequence[PublicKey], release: RoleKeys, prefix: ComponentId) -> None:
+    for component in manifest.common.components:
+        name = (*prefix, *component)
+        allowed = sum(_may_name(release.components.get(spki(key)), name) for key in signers)
+        if allowed < release.threshold:
+            detail = f"{allowed} of the {len(signers)} keys that signed may name it, {release.threshold} must"
+            raise Refusal(refusals.MANIFEST_COMPONENT_UNAUTHORISED, detail, place=component_name(name))
+
+
+def _may_name(prefixes: Sequence[ComponentId] | None, component: ComponentId) -> bool:
+    return prefixes is None or any(component[: len(prefix)] == tuple(prefix) for prefix in prefixes)
 
 
 def _by_spki(role: RoleKeys) -> dict[bytes, PublicKey]:
@@ -93,8 +126,8 @@ def _by_spki(role: RoleKeys) -> dict[bytes, PublicKey]:
 
 def _signers(envelope: Envelope, keys: Mapping[bytes, PublicKey]) -> tuple[bytes, ...]:
     found: list[bytes] = []
-    for index, block in enumerate(envelope.signatures):
-        signer = signer_of(block, envelope.signed, keys)
+    made = (name for block in envelope.signatures for name in signers_of(block, envelope.signed, keys))
+    for index, signer in enumerate(made):
         if signer in found:
             first = found.index(signer)
             detail = f"the key {hashlib.sha256(signer).hexdigest()} signed more than once"
@@ -124,13 +157,29 @@ def _severed(envelope: Envelope, manifest: Manifest) -> dict[Member, CommandSequ
 
 
 def _check_payloads(envelope: Envelope, sequences: Sequence[CommandSequence]) -> None:
-    signed = list(_parameters(command for sequence in sequences for command in sequence))
-    names, digests = {each.uri for each in signed}, {each.image_digest for each in signed}
+    signed = [parameters for sequence in sequences for parameters in _parameters(sequence)]
+    names, digests = {each.uri for each in signed}, {each.image_digest for each in signed if each.image_digest}
     for name, data in envelope.payloads.items():
-        if name not in names or hashlib.sha256(data).digest() not in digests:
+        if name not in names or not digests & {hashlib.sha256(data).digest(), dependency_digest(data)}:
             raise Refusal(refusals.MANIFEST_MEMBER_MISMATCH, "the signed commands name no such payload", place=name)
 
 
-def _parameters(commands: Iterator[Command]) -> Iterator[Parameters]:
-    """All that are set at the top level; try-each and run-sequence are not ours to run yet."""
-    return (command.argument for command in commands if isinstance(command.argument, Parameters))
+def dependency_digest(data: bytes) -> bytes | None:
+    """Of an envelope the digest of its manifest, which is what another manifest knows it by; None where it is none."""
+    try:
+        return wrapped_digest(Envelope.parse(data).manifest)
+    except InputError:
+        return None
+
+
+def _parameters(sequence: CommandSequence) -> Iterator[Parameters]:
+    """All that are set, also in sequences within."""
+    for command in sequence:
+        match command.argument:
+            case Parameters() as parameters:
+                yield parameters
+            case tuple() as within if command.code == Code.RUN_SEQUENCE:
+                yield from _parameters(cast(CommandSequence, within))
+            case tuple() as alternatives if command.code == Code.TRY_EACH:
+                for each in alternatives:
+                    yield from _parameters(cast(CommandSequence, each or ()))

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from medvouch.crypto.cose import sign1
+from medvouch.crypto.cose import sign, sign1
 from medvouch.errors import InputError
 from medvouch.formats import cbor
 from medvouch.formats.suit import (
     MAX_ENVELOPE_BYTES,
-    MAX_MANIFEST_BYTES,
     MAX_MEMBER_BYTES,
     MAX_PAYLOAD_NAME,
     MAX_PAYLOADS,
@@ -28,16 +27,19 @@ from medvouch.formats.suit_commands import (
     MAX_COMPONENTS,
     MAX_NESTING,
     MAX_URI,
+    MAX_VERSION_PARTS,
     Code,
     Command,
     CommandSequence,
+    Comparison,
     Parameters,
+    VersionMatch,
     dump_sequence,
 )
 from medvouch.formats.suit_manifest import (
     MAX_ID_BYTES,
     MAX_ID_PARTS,
-    MAX_VERSION_PARTS,
+    MAX_MANIFEST_BYTES,
     Common,
     Manifest,
     Member,
@@ -60,6 +62,8 @@ ALL_PARAMETERS = Parameters(
     invoke_args=b"args",
     device_id=b"i" * 16,
     fetch_arguments=b"more",
+    version=VersionMatch(Comparison.GREATER_EQUAL, (1, 2, -1)),
+    foreign={4: 2**40, 26: 50, 27: -1, 29: cbor.encode({1: 2}), 30: cbor.encode({5: 1})},
     private={-75020: 3, -1: "text", -2: b"bytes", -3: True},
 )
 INNER: CommandSequence = (Command(Code.ABORT, 0),)
@@ -74,22 +78,26 @@ SEQUENCE: CommandSequence = (
     Command(Code.TRY_EACH, (INNER, INNER)),
     Command(Code.RUN_SEQUENCE, (Command(Code.RUN_SEQUENCE, INNER),)),
     Command(Code.SWAP, 0),
+    Command(Code.WAIT, 2),
+    Command(Code.OVERRIDE_MULTIPLE, {0: {21: "x"}}),
+    Command(Code.COPY_PARAMS, {1: [3, 14]}),
     Command(-7, None),
     Command(-8, "text"),
 )
 FULL = Manifest(
     sequence_number=2**63 - 1,
-    common=Common(((b"slot",), (b"a", b"\0"), ()), SEQUENCE),
+    common=Common(((b"slot",), (b"a", b"\0"), ()), SEQUENCE, {3: (b"below",), 4: None}),
     sequences={Member.VALIDATE: INNER, Member.INSTALL: SEQUENCE, Member.UNINSTALL: INNER},
     severed={Member.PAYLOAD_FETCH: b"p" * 32, Member.CANDIDATE_VERIFICATION: b"q" * 32},
     text=b"\xa0",
     reference_uri="https://a.example/manifest",
     component_id=(b"whole", b"device"),
     version=(1, 10, -1, 4),
+    foreign={14: b"tag"},
 )
 ENVELOPE = Envelope(
     wrapped_digest(MANIFEST),
-    (sign1(b"any", RELEASE[0], detached=True),),
+    (sign1(b"any", RELEASE[0], detached=True), sign(b"any", RELEASE[:2], detached=True)),
     MANIFEST,
     {Member.INSTALL: b"install", Member.TEXT: b""},
     {"#reference": b"values", "#x": b""},
@@ -147,7 +155,7 @@ def test_as_written() -> None:
     value = cbor.decode(ENVELOPE.encode())
     assert value.tag == 107
     assert sorted(map(str, value.value)) == ["#reference", "#x", "2", "20", "23", "3"]
-    digest, block = cbor.decode(value.value[2])
+    digest, block, _ = cbor.decode(value.value[2])
     assert cbor.decode(digest) == [-16, wrapped_digest(MANIFEST)]
     assert digest == ENVELOPE.signed
     assert cbor.decode(block).value[2] is None
@@ -174,13 +182,13 @@ def test_names_of_components() -> None:
 @pytest.mark.parametrize(
     "items",
     [
-        [], [20], "x", [True, 0], [0, 0], [4, 0], [29, 0], [b"x", 0], [None, 0],
+        [], [20], "x", [True, 0], [0, 0], [9, 0], [30, 0], [36, 0], [b"x", 0], [None, 0],
         [1, -1], [1, True], [1, b""], [1, None], [21, "x"],
         [12, False], [12, None], [12, -1], [12, [True]], [12, []], [12, [-1]],
         [20, {}], [20, []], [20, None],
         [32, [14, 0]], [32, b"\x80"], [15, []], [15, [b"\x82\x0e\x00"]], [15, [b"\x82\x0e\x00", None]],
         [15, [None, b"\x82\x0e\x00", b"\x82\x0e\x00"]], [15, b""], [15, [b"\x82\x0e\x00", 0]],
-        [-1, []], [-1, {}],
+        [-1, []], [-1, {}], [34, 0], [34, {}], [35, []], [29, {}],
     ],
     ids=repr,
 )  # fmt: skip
@@ -195,7 +203,10 @@ def test_malformed_commands(items: list[Any]) -> None:
         (3, [-16, bytes(32)]), (3, cbor.encode([-16, bytes(31)])), (3, cbor.encode([-43, bytes(48)])),
         (3, cbor.encode([-16, bytes(32), 0])), (3, cbor.encode([-16, "x"])),
         (5, -1), (12, 1), (13, None), (14, -1), (14, True), (18, "x"), (21, b"x"), (22, -1), (23, 0), (25, ""),
-        (4, 0), (0, 0), ("uri", "x"), (b"", 0), (-1, None), (-1, []),
+        (28, [1, [1]]), (28, cbor.encode([0, [1]])), (28, cbor.encode([6, [1]])), (28, cbor.encode([True, [1]])),
+        (28, cbor.encode([1])), (28, cbor.encode([1, []])), (28, cbor.encode([1, [True]])),
+        (28, cbor.encode([1, "1.0"])),
+        (11, 0), (0, 0), ("uri", "x"), (b"", 0), (-1, None), (-1, []),
     ],
     ids=repr,
 )  # fmt: skip
@@ -217,6 +228,9 @@ def test_malformed_parameters(label: Any, value: Any) -> None:
         with_parameter(21, "x" * (MAX_URI + 1)),
         with_parameter(22, MAX_COMPONENTS + 1),
         with_parameter(-1, bytes(MAX_ARGUMENT_BYTES + 1)),
+        with_parameter(28, cbor.encode([1, [0] * (MAX_VERSION_PARTS + 1)])),
+        with_parameter(28, cbor.encode([1, [2**31]])),
+        with_common({1: {MAX_COMPONENTS: {}}}),
         with_common({2: [[bytes([number])] for number in range(MAX_COMPONENTS + 1)]}),
         with_common({2: [[b""] * (MAX_ID_PARTS + 1)]}),
         with_common({2: [[bytes(MAX_ID_BYTES + 1)]]}),
@@ -254,7 +268,14 @@ def test_sequences_within_sequences() -> None:
         (manifest(lambda members: members.update({2: -1})), "/sequence number"),
         (manifest(lambda members: members.update({3: {}})), "/common"),
         (with_common([]), "/common"),
-        (with_common({1: {0: {}}}), "/common"),
+        (with_common({3: {}}), "/common"),
+        (with_common({1: {}}), "/common/dependencies"),
+        (with_common({1: [0]}), "/common/dependencies"),
+        (with_common({1: {0: []}}), "/common/dependencies/0"),
+        (with_common({1: {0: {2: []}}}), "/common/dependencies/0"),
+        (with_common({1: {0: {1: b""}}}), "/common/dependencies/0"),
+        (with_common({1: {-1: {}}}), "/common/dependencies"),
+        (with_common({1: {"x": {}}}), "/common/dependencies"),
         (with_common({2: []}), "/common/components"),
         (with_common({2: b""}), "/common/components"),
         (with_common({2: [b"slot"]}), "/common/components/0"),
@@ -300,14 +321,18 @@ def test_malformed_manifests(data: bytes, place: str) -> None:
         (with_authentication([cbor.encode([-16, bytes(33)])]), "/authentication/digest"),
         (with_authentication([ENVELOPE.signed, []]), "/authentication/0"),
         (with_authentication([ENVELOPE.signed, sign1(b"inside", RELEASE[0])]), "/authentication/0"),
+        (with_authentication([ENVELOPE.signed, sign(b"inside", RELEASE)]), "/authentication/0"),
+        (envelope(lambda fields: fields.update({14: b""})), "/14"),
     ],
 )
 def test_malformed_envelopes(data: bytes, place: str) -> None:
     assert refused(Envelope.parse, data, "suit-malformed").place == place
 
 
-def test_only_signatures_stand_beside_the_digest() -> None:
-    refused(Envelope.parse, with_authentication([ENVELOPE.signed, cbor.encode(cbor.Tag(17, []))]), "cose-malformed")
+@pytest.mark.parametrize("tag", [17, 97])
+def test_only_signatures_stand_beside_the_digest(tag: int) -> None:
+    block = cbor.encode(cbor.Tag(tag, [b"", {}, None, b"mac", []][: 4 if tag == 17 else 5]))
+    refused(Envelope.parse, with_authentication([ENVELOPE.signed, block]), "cose-malformed")
 
 
 @pytest.mark.parametrize(
@@ -319,6 +344,7 @@ def test_only_signatures_stand_beside_the_digest() -> None:
         envelope(lambda fields: fields.update({f"#{number}": b"" for number in range(MAX_PAYLOADS)})),
         envelope(lambda fields: fields.update({"#" * (MAX_PAYLOAD_NAME + 1): b""})),
         with_authentication([ENVELOPE.signed, *ENVELOPE.signatures * (MAX_SIGNATURES + 1)]),
+        with_authentication([ENVELOPE.signed, *[sign(b"any", RELEASE, detached=True)] * (MAX_SIGNATURES // 3 + 1)]),
     ],
 )
 def test_more_than_an_envelope_may_have(data: bytes) -> None:

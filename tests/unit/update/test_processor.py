@@ -57,6 +57,9 @@ EVERY_COMMAND_OF_ANOTHER_DAY = (
     Command(Code.SWAP, 2),
     Command(Code.RUN_SEQUENCE, (MATCH,)),
     Command(Code.UNLINK, 2),
+    Command(Code.VERSION, 2),
+    Command(Code.WAIT, 2),
+    Command(Code.OVERRIDE_MULTIPLE, {0: {21: URI}}),
     Command(-1, None),
 )
 
@@ -174,10 +177,11 @@ def test_sequences_that_are_not_run(member: Member) -> None:
         {"private": {EPOCH_LABEL: -1}},
         {"private": {EPOCH_LABEL: 2**32}},
         {"fetch_arguments": b"--insecure"},
+        {"foreign": {26: 50}},
     ],
 )
 def test_parameters_that_we_do_not_know(parameters: dict[str, Any]) -> None:
-    refused(refusals.MANIFEST_COMMAND_UNSUPPORTED, manifest(fetching=(override(**parameters), *FETCHING)))
+    refused(refusals.MANIFEST_PARAMETER_UNSUPPORTED, manifest(fetching=(override(**parameters), *FETCHING)))
 
 
 @pytest.mark.parametrize(
@@ -268,3 +272,9 @@ def test_steps_are_bounded(overrides: int, allowed: bool) -> None:
     else:
         with pytest.raises(InputError, match="suit-limit"):
             run(content)
+
+
+def test_dependencies_are_for_who_can_run_them() -> None:
+    content = manifest()
+    content = replace(content, common=replace(content.common, dependencies={1: (b"below",)}))
+    assert refused(refusals.MANIFEST_COMMAND_UNSUPPORTED, content) == "dependencies, which a plan cannot have"

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from medvouch.crypto.cose import sign1
-from medvouch.crypto.keys import SoftwareSigner
+from medvouch.crypto.cose import sign, sign1
+from medvouch.crypto.keys import SoftwareSigner, spki
 from medvouch.errors import InputError, MedvouchError, Refusal
 from medvouch.formats import cbor
 from medvouch.formats.suit import Envelope, wrapped_digest
@@ -20,6 +20,7 @@ from medvouch.update.verification import RoleKeys, verify_envelope
 from support.refusing import assert_refused
 from support.suit import (
     CONTENTS,
+    FETCH,
     FETCHING,
     MANIFEST,
     QUALITY,
@@ -29,6 +30,7 @@ from support.suit import (
     STRANGER,
     enclosed,
     manifest,
+    override,
     planned,
     released,
     signed,
@@ -189,3 +191,104 @@ def test_signatures_of_other_algorithms_neither_help_nor_harm() -> None:
 
 def test_a_key_that_is_new_may_sign_with_the_known_ones() -> None:
     assert verified(add_signature(released(), STRANGER)).release_signers == verified(released()).release_signers
+
+
+# --- several signatures in one block ---------------------------------------------------------------------------------
+
+
+def in_blocks(*blocks: Sequence[SoftwareSigner]) -> bytes:
+    """Each block a COSE_Sign."""
+    envelope = Envelope.parse(released())
+    return replace(envelope, signatures=tuple(sign(envelope.signed, block, detached=True) for block in blocks)).encode()
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [[(*RELEASE[:2], QUALITY[0])], [RELEASE[:2], QUALITY[:1]], [RELEASE[:1], (QUALITY[1], RELEASE[1], STRANGER)]],
+)
+def test_signatures_of_several_in_one_block(blocks: list[Sequence[SoftwareSigner]]) -> None:
+    found = verified(in_blocks(*blocks))
+    assert found.release_signers == tuple(signer.public_key for signer in RELEASE[:2])
+    assert planned(in_blocks(*blocks)) == planned(released())
+
+
+def test_a_block_beside_others() -> None:
+    envelope = Envelope.parse(in_blocks(RELEASE[:2]))
+    data = add_signature(envelope.encode(), QUALITY[0])
+    assert verified(data).quality_signers == (QUALITY[0].public_key,)
+    assert_refused(refusals.MANIFEST_KEY_REPEATED, add_signature, data, RELEASE[0])
+
+
+def test_the_same_key_twice_in_and_across_blocks() -> None:
+    for blocks in ([(*RELEASE[:2], RELEASE[0], *QUALITY)], [RELEASE[:2], (QUALITY[0], RELEASE[1])]):
+        assert_refused(refusals.MANIFEST_KEY_REPEATED, verified, in_blocks(*blocks))
+
+
+def test_a_block_counts_for_whoever_signed_it() -> None:
+    assert_refused(refusals.MANIFEST_SIGNATURES_TOO_FEW, verified, in_blocks((RELEASE[0], STRANGER, *QUALITY)))
+    assert_refused(refusals.MANIFEST_QUALITY_MISSING, verified, in_blocks((*RELEASE, STRANGER)))
+    good = Envelope.parse(in_blocks((*RELEASE[:2], QUALITY[0])))
+    spoiled = good.signatures[0][:-1] + bytes([good.signatures[0][-1] ^ 1])
+    assert_refused(refusals.MANIFEST_QUALITY_MISSING, verified, replace(good, signatures=(spoiled,)).encode())
+
+
+# --- which key may name what -----------------------------------------------------------------------------------------
+
+
+def limited(*prefixes: Sequence[tuple[bytes, ...]] | None) -> RoleKeys:
+    """The release keys, and below what the first ones of them may name components."""
+    named = zip(RELEASE, prefixes, strict=False)
+    return replace(
+        RELEASE_KEYS, components={spki(signer.public_key): each for signer, each in named if each is not None}
+    )
+
+
+@pytest.mark.parametrize(
+    "role",
+    [limited(), limited([()]), limited([(b"slot",), (b"reference",)]), limited([(b"reference",), (b"slot",)], None)],
+)
+def test_keys_that_may_name_the_components(role: RoleKeys) -> None:
+    verify_envelope(released(), role, QUALITY_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("role", "place"),
+    [
+        (limited([]), "slot"),
+        (limited([(b"slot",)]), "reference"),
+        (limited(None, [(b"reference",)]), "slot"),
+        (limited([(b"slot", b"a"), (b"reference",)]), "slot"),
+    ],
+)
+def test_a_component_that_too_few_of_the_signers_may_name(role: RoleKeys, place: str) -> None:
+    refusal = assert_refused(refusals.MANIFEST_COMPONENT_UNAUTHORISED, verify_envelope, released(), role, QUALITY_KEYS)
+    assert refusal.place == place
+
+
+def test_a_third_signer_who_may_makes_up_for_one_who_may_not() -> None:
+    role = limited([])
+    assert verify_envelope(by(RELEASE, QUALITY[:1]), role, QUALITY_KEYS)
+
+
+def test_components_are_named_below_their_prefix() -> None:
+    role = limited([(b"below", b"slot"), (b"below", b"reference")])
+    assert_refused(refusals.MANIFEST_COMPONENT_UNAUTHORISED, verify_envelope, released(), role, QUALITY_KEYS)
+    verify_envelope(released(), role, QUALITY_KEYS, prefix=(b"below",))
+
+
+# --- what travels with it --------------------------------------------------------------------------------------------
+
+
+def test_members_that_nobody_acts_upon() -> None:
+    data = signed(enclosed(replace(manifest(), foreign={14: b"tag"})))
+    assert_refused(refusals.MANIFEST_MEMBER_UNSUPPORTED, verified, data)
+
+
+def test_an_integrated_dependency_goes_by_its_manifest() -> None:
+    inner = released()
+    known = (override(uri="#inner", image_digest=Envelope.parse(inner).digest), FETCH)
+    content = manifest(more={Member.DEPENDENCY_RESOLUTION: (Command(Code.TRY_EACH, (known, known)),)})
+    assert verified(signed(enclosed(content, inner=inner)))
+    other = released(replace(Manifest.parse(MANIFEST), sequence_number=99).encode())
+    for smuggled in (other, b"no envelope"):
+        assert_refused(refusals.MANIFEST_MEMBER_MISMATCH, verified, signed(enclosed(content, inner=smuggled)))
