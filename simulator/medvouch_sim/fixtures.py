@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from medvouch.formats.uefi import CERT_SHA256, CERT_X509, SignatureList
-from medvouch_sim import uki
+from medvouch_sim import suit_vectors, uki
 
 FIXTURES = Path(__file__).resolve().parents[2] / "firmware_fixtures"
 RELEASES = ("1.0.0", "1.1.0")
@@ -62,6 +62,7 @@ taken from a real machine, a distribution or a vendor, and a rebuild gives the s
   images.
 - `keys/test-ROLE.pem`: ECDSA P-256 private keys, derived from SHA-256 of a label. **Published test keys: they protect
   nothing, and no real system may ever trust them.**
+- `suit/`: SUIT envelopes to test manifest processors with, described there.
 """
 
 
@@ -74,6 +75,7 @@ def files() -> dict[str, bytes]:
         everything |= {f"releases/{version}/rootfs/{path}": data for path, data in root.items()}
     everything |= {f"machine/{name}": data for name, data in _machine().items()}
     everything |= {f"keys/test-{role}.pem": key_pem(private_key(role)) for role in ROLES}
+    everything |= {f"suit/{name}": data for name, data in suit_vectors.files(private_key).items()}
     return everything
 
 

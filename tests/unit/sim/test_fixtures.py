@@ -11,7 +11,7 @@ from medvouch.formats import uefi
 from medvouch_sim import fixtures, uki
 from medvouch_sim.fixtures import FIXTURES
 
-MAX_BYTES = 300 << 10
+MAX_BYTES = 500 << 10
 
 
 def contents(directory: Path) -> dict[str, bytes]:
