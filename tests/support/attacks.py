@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from medvouch.formats.eventlog import Event, EventType
+from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.tpm import AttestType, CertifyInfo, PcrSelection, QuoteInfo
 from medvouch.formats.tpm_public import ObjectAttribute
 from medvouch.formats.uefi import CERT_X509, GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, ImageLoad, Variable
 from support.authorities import issuing, key
 from support.boots import SHA256, BootBuilder, full_boot
-from support.evidence import CLOCK, LAK, QUALIFIED_SIGNER, Change, certificate, fields, fix
+from support.evidence import CLOCK, LAK, NONCE, QUALIFIED_SIGNER, Change, certificate, fields, fix
 
 OTHER = key("other")
 
@@ -43,6 +44,8 @@ class Bytes:
         return self.data
 
 
+REPORT = SuitReport("https://updates.example/m", bytes(32), nonce=NONCE)
+
 STEPS: dict[str, Change] = {
     "certificate-untrusted": fix("lak_certificate", certificate(LAK, issuer=issuing("stranger"))),
     "identity-mismatch": fix("lak_certificate", certificate(LAK, device="ab" * 16)),
@@ -71,6 +74,8 @@ STEPS: dict[str, Change] = {
     "clock-went-back": fields("quote", clock_info=replace(CLOCK, clock=CLOCK.clock - 1)),
     "boot-count-mismatch": fields("claims", boot_count=CLOCK.reset_count + 1),
     "log-digest-mismatch": fields("claims", uefi_log_digest=bytes(32)),
+    "report-digest-mismatch": fields("claims", suit_report_digest=bytes(32)),
+    "report-nonce-mismatch": fix("suit_report", replace(REPORT, nonce=bytes(32)).encode()),
     "eventlog-truncated": fix("uefi", full_boot().log.encode()[:-1]),
     "systemd-malformed": fix("systemd", b"no log"),
     "ima-truncated": fix("ima", b"\0"),

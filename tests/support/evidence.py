@@ -5,6 +5,7 @@ that is made from it, signatures and digests among it, is made.
 
     lak_certificate, lak, ldevid, ldevid_public   who signs, and what is said of it
     boot, uefi, systemd, ima                      what is measured, and the logs
+    suit_report                                   what came of the last update, by default nothing
     claims, eat_key, eat_type, eat                the claims, their signature, the signed whole
     pcrs, shown                                   the values that are quoted, and those that are shown
     quote, quote_key, certify, certify_key        TPMS_ATTEST before it is signed, and the key that signs it
@@ -93,7 +94,8 @@ def evidence(*changes: Change) -> bytes:
     lak = part("lak", LAK)
     boot = part("boot", full_boot())
     uefi = part("uefi", boot.log.encode())
-    claims = part("claims", claims_of(uefi))
+    report = part("suit_report", None)
+    claims = part("claims", claims_of(uefi, report))
     payload = claims.encode()
     eat_signer = SoftwareSigner(part("eat_key", ldevid := part("ldevid", LDEVID)))
     eat = cose.sign1(payload, eat_signer, content_type=part("eat_type", EAT_CONTENT_TYPE))
@@ -118,12 +120,13 @@ def evidence(*changes: Change) -> bytes:
         uefi,
         part("systemd", systemd.encode(boot.records)),
         part("ima", ima.encode(tuple(boot.entries))),
+        suit_report=report,
     )
     made: Collection = part("collection", Collection.parse(encoded))
     return made.encode()
 
 
-def claims_of(uefi: bytes) -> Eat:
+def claims_of(uefi: bytes, report: bytes | None = None) -> Eat:
     """What the device says of itself, truthfully."""
     return Eat(
         nonce=NONCE,
@@ -139,6 +142,7 @@ def claims_of(uefi: bytes) -> Eat:
         sw_name="medvouch-gateway",
         sw_version="1.0.0",
         uefi_log_digest=hashlib.sha256(uefi).digest(),
+        suit_report_digest=hashlib.sha256(report).digest() if report else None,
     )
 
 

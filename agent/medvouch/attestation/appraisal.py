@@ -25,6 +25,7 @@ from medvouch.formats import eventlog, ima, systemd
 from medvouch.formats.eat import Eat, LedgerHead
 from medvouch.formats.enrolment import device_id
 from medvouch.formats.reference import ReferenceValues
+from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.tpm import Attest, CertifyInfo
 from medvouch.formats.tpm_public import Public
 
@@ -85,6 +86,7 @@ class Appraisal:
     release: str | None
     security_epoch: int | None
     ledger_head: LedgerHead | None = None
+    suit_report: SuitReport | None = None
 
 
 def appraise(
@@ -103,7 +105,7 @@ def appraise(
     9.  The values are the ones quoted.
     10. The TPM's clock rose since the last accepted evidence.
     11. The claims are of this boot.
-    12. The event log is the one the claims name.
+    12. The event log is the one the claims name, and so is the report of the last update, made for this challenge.
     13. Every quoted PCR is explained by replaying the logs; boot_aggregate is recomputed; the firmware's log keeps
         the rules that replaying does not (`log_rules.check_log`).
     14. The ledger continues the one known, and the TPM confirms its last checkpoint.
@@ -125,6 +127,7 @@ class VerifiedEvidence:
     quote: Attest
     pcrs: PcrValues
     clock: BootClock
+    suit_report: SuitReport | None = None
 
 
 def verify_evidence(
@@ -148,7 +151,8 @@ def verify_evidence(
         raise Refusal(refusals.BOOT_COUNT_MISMATCH, detail)
     if hashlib.sha256(evidence.uefi).digest() != claims.uefi_log_digest:  # 12
         raise Refusal(refusals.LOG_DIGEST_MISMATCH, "the claims name another event log", place="uefi")
-    return VerifiedEvidence(device, attestation_key, claims, quote, pcrs, clock)
+    report = _suit_report(evidence.suit_report, claims)
+    return VerifiedEvidence(device, attestation_key, claims, quote, pcrs, clock, report)
 
 
 def _judge(
@@ -182,6 +186,7 @@ def _judge(
         release=reference.release if reference and whole else None,
         security_epoch=reference.security_epoch if reference and whole else None,
         ledger_head=head,
+        suit_report=verified.suit_report,
     )
 
 
@@ -212,6 +217,16 @@ def _check_floor(reference: ReferenceValues, floor: int) -> None:
     if reference.security_epoch < floor:
         detail = f"release {reference.release} is of epoch {reference.security_epoch}, the floor is {floor}"
         raise Refusal(refusals.RELEASE_BELOW_FLOOR, detail)
+
+
+def _suit_report(data: bytes | None, claims: Eat) -> SuitReport | None:
+    digest = None if data is None else hashlib.sha256(data).digest()
+    if digest != claims.suit_report_digest:
+        raise Refusal(refusals.REPORT_DIGEST_MISMATCH, "the claims name another report, or none", place="suit-report")
+    report = None if data is None else SuitReport.parse(data)
+    if report is not None and report.nonce != claims.nonce:
+        raise Refusal(refusals.REPORT_NONCE_MISMATCH, "it was made for another challenge", place="suit-report")
+    return report
 
 
 def parsed_logs(evidence: UnverifiedEvidence) -> Logs:

@@ -77,7 +77,8 @@ class LedgerSource(Protocol):
 class Attester:
     """Makes evidence. Blocking, and as single-threaded as its Tpm; raises TpmFault or StorageFault.
 
-    `ledger` None: a device without one. `update_state` tells how far an update has come.
+    `ledger` None: a device without one. `update_state` tells how far an update has come, `suit_report` gives the report
+    of the last one for a nonce, or None.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Attester:
         *,
         ledger: LedgerSource | None = None,
         update_state: Callable[[], str | None] = lambda: None,
+        suit_report: Callable[[bytes], bytes | None] = lambda _: None,
     ) -> None:
         self._tpm = tpm
         self._logs = logs
@@ -98,6 +100,7 @@ class Attester:
         self._description = description
         self._ledger = ledger
         self._update_state = update_state
+        self._suit_report = suit_report
         self._signer = TpmSigner(tpm, keys.ldevid, keys.ldevid_public)
         boot = tpm.read_clock()
         self.boot_count = boot.reset_count
@@ -111,14 +114,15 @@ class Attester:
         uefi = self._logs.uefi()
         ledger = self._ledger.head(ledger_since) if self._ledger else None
         head, checkpoint = ledger or (None, None)
-        payload = self._claims(nonce, appraiser, uefi, head).encode()
+        report = self._suit_report(nonce)
+        payload = self._claims(nonce, appraiser, uefi, head, report).encode()
         eat = cose.sign1(payload, self._signer, content_type=EAT_CONTENT_TYPE)
         quote, pcrs = self._quote(qualifying_data(appraiser, nonce, payload), selection)
         keys = self._keys
         record = QuoteRecord(quote, pcrs, keys.lak_certificate, keys.ldevid_public, keys.ldevid_certify)
-        return encode_evidence(eat, record, uefi, self._logs.systemd(), self._logs.ima(), checkpoint)
+        return encode_evidence(eat, record, uefi, self._logs.systemd(), self._logs.ima(), checkpoint, report)
 
-    def _claims(self, nonce: bytes, appraiser: str, uefi: bytes, head: LedgerHead | None) -> Eat:
+    def _claims(self, nonce: bytes, appraiser: str, uefi: bytes, head: LedgerHead | None, report: bytes | None) -> Eat:
         about = self._description
         return Eat(
             nonce=nonce,
@@ -136,6 +140,7 @@ class Attester:
             uefi_log_digest=hashlib.sha256(uefi).digest(),
             ledger_head=head,
             update_state=self._update_state(),
+            suit_report_digest=None if report is None else hashlib.sha256(report).digest(),
         )
 
     def _quote(self, qualifying: bytes, selection: PcrSelection) -> tuple[SignedAttest, PcrValues]:

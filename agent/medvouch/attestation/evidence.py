@@ -30,6 +30,7 @@ MEDIA_TYPES = {
     "systemd": "application/vnd.medvouch.systemd-tpm2-measure",
     "ima": "application/vnd.medvouch.ima-binary",
     "checkpoint": "application/vnd.medvouch.checkpoint+cbor",
+    "suit-report": "application/vnd.medvouch.suit-report+cbor",
 }
 REQUIRED_LABELS = frozenset({"eat", "quote", "uefi"})
 MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
@@ -137,6 +138,7 @@ class UnverifiedEvidence:
     ima: bytes | None
     data: bytes
     checkpoint: bytes | None = None
+    suit_report: bytes | None = None
 
     @classmethod
     def parse(cls, data: bytes) -> UnverifiedEvidence:
@@ -165,6 +167,7 @@ class UnverifiedEvidence:
             ima=values.get("ima"),
             data=data,
             checkpoint=values.get("checkpoint"),
+            suit_report=values.get("suit-report"),
         )
 
 
@@ -185,6 +188,7 @@ def encode_evidence(
     systemd: bytes | None,
     ima: bytes | None,
     checkpoint: bytes | None = None,
+    suit_report: bytes | None = None,
 ) -> bytes:
     """The CMW collection of these records."""
     values = {
@@ -194,6 +198,7 @@ def encode_evidence(
         "systemd": systemd,
         "ima": ima,
         "checkpoint": checkpoint,
+        "suit-report": suit_report,
     }
     records: dict[str | int, Record | Collection] = {
         label: Record(MEDIA_TYPES[label], value, Indicator.EVIDENCE)

@@ -304,6 +304,16 @@ LOG_DIGEST_MISMATCH = RefusalKind(
     "The event log is not the one that the claims were made over.",
     "challenge the device again; treat it as compromised if it repeats",
 )
+REPORT_DIGEST_MISMATCH = RefusalKind(
+    "report-digest-mismatch",
+    "The report of the last update is not the one that the claims were made over.",
+    "challenge the device again; treat it as compromised if it repeats",
+)
+REPORT_NONCE_MISMATCH = RefusalKind(
+    "report-nonce-mismatch",
+    "The report of the last update was made for another challenge.",
+    "challenge the device again; treat it as compromised if it repeats",
+)
 LEDGER_MISSING = RefusalKind(
     "ledger-missing",
     "The evidence says nothing of the device's ledger.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 from medvouch.attestation.attester import AttestationKeys, Attester, Description, LedgerSource, boot_name
@@ -285,9 +286,14 @@ class Agent:
             record = self.standing.update
             return record.state if record else None
 
+        def suit_report(nonce: bytes) -> bytes | None:
+            report = self.standing.suit_report
+            return replace(report, nonce=nonce).encode() if report else None
+
         return Attester(
-            around.tpm, around.logs, around.clock, keys, description, ledger=ledger, update_state=update_state
-        )
+            around.tpm, around.logs, around.clock, keys, description,
+            ledger=ledger, update_state=update_state, suit_report=suit_report,
+        )  # fmt: skip
 
 
 async def _until(ended: asyncio.Event, serving: Coroutine[None, None, None]) -> None:

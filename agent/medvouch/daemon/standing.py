@@ -12,6 +12,7 @@ from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Ear
 from medvouch.formats.identity import DeviceIdentity
 from medvouch.formats.ledger import Transition
+from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.lifecycle.life import Cause, Life, advance
 from medvouch.ports import Store
@@ -24,6 +25,7 @@ EAR_KEY = "last-ear"
 EPOCH_KEY = "security-epoch"
 RECEIPT_KEY = "receipt"
 UPDATE_KEY = "update"
+REPORT_KEY = "suit-report"
 INSTALLED_KEY = "installed"
 TRUST_KEY = "trust-document"
 TIME_KEY = "testified-time"
@@ -73,6 +75,11 @@ class Standing:
     def update(self) -> UpdateRecord | None:
         """The update under way, or the last one."""
         return self._read(UPDATE_KEY, UpdateRecord.parse)
+
+    @property
+    def suit_report(self) -> SuitReport | None:
+        """What has come of the update so far."""
+        return self._read(REPORT_KEY, SuitReport.parse)
 
     @property
     def installed(self) -> InstalledRelease:

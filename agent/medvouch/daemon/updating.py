@@ -13,19 +13,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from medvouch.daemon import refusals
+from medvouch.daemon import refusals, suit_reports
 from medvouch.daemon.delivery import FORGOTTEN, JOURNAL_KEY
 from medvouch.daemon.health import Health
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.staging import Staging
-from medvouch.daemon.standing import INSTALLED_KEY, UPDATE_KEY, Change, Standing
+from medvouch.daemon.standing import INSTALLED_KEY, REPORT_KEY, UPDATE_KEY, Change, Standing
 from medvouch.daemon.trust_adoption import TrustAdoption
 from medvouch.daemon.update_source import Offer, UpdateSource
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
 from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.ledger import Attachments, Transition
+from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.lifecycle.life import Life
 from medvouch.messages.payloads import Fields
@@ -211,13 +212,18 @@ class Updating:
         record = offer.record(await asyncio.to_thread(self._staging.slots.other))
         attachments = {"directive": offer.directive, "manifest": offer.envelope}
         values = FORGOTTEN | {JOURNAL_KEY: offer.journal(record.slot).encode()}
-        return await self._move(record, Cause.NOTIFY, values=values, attachments=attachments, actor="director")
+        report = suit_reports.chosen(offer.envelope)
+        return await self._move(
+            record, Cause.NOTIFY, values=values, attachments=attachments, actor="director", report=report
+        )
 
     async def _stage(self, record: UpdateRecord, only: str) -> UpdateRecord:
         """Into the slot that is not running now: since it was chosen the other one may have been given up."""
         record = replace(record, slot=await asyncio.to_thread(self._staging.slots.other))
         await self._staging.stage(record, only)
-        return await self._move(record, Cause.STAGE, values=FORGOTTEN)
+        last = self._standing.suit_report
+        report = last and suit_reports.staged(last, record)
+        return await self._move(record, Cause.STAGE, values=FORGOTTEN, report=report)
 
     async def _activate(self, record: UpdateRecord) -> None:
         """Again held against the floor and read back: since it was staged the device may have been off for a year."""
@@ -236,8 +242,10 @@ class Updating:
             await self._move(record, Cause.CLOSE, actor="appraiser", named={"evidence": ear.evidence_digest})
 
     async def _fail(self, record: UpdateRecord, error: MedvouchError, attachments: Attachments | None = None) -> None:
-        failed = replace(record, code=error.code)
-        await self._move(failed, Cause.FAIL, attachments=attachments or {}, detail=f"{error.code}: {error.detail}")
+        failed, last = replace(record, code=error.code), self._standing.suit_report
+        report = last and suit_reports.failed(last, record, error)
+        detail = f"{error.code}: {error.detail}"
+        await self._move(failed, Cause.FAIL, attachments=attachments, detail=detail, report=report)
 
     async def _move(
         self,
@@ -249,18 +257,23 @@ class Updating:
         named: Mapping[str, bytes] | None = None,
         actor: str = "agent",
         detail: str = "",
+        report: SuitReport | None = None,
     ) -> UpdateRecord:
-        """One transition: record, ledger entry, event and state at once, and a checkpoint."""
+        """One transition: record, ledger entry, event and state at once, and a checkpoint; a report goes into both."""
         last = self._standing.update
         before = Update(last.state) if last else Update.NONE
         after = advance(before, cause)
         moved = replace(record, state=after)
-        change = Change(Transition("update", before, after, cause), {UPDATE_KEY: moved.encode(), **(values or {})})
+        kept: dict[str, bytes | None] = {UPDATE_KEY: moved.encode(), **(values or {})}
+        attached = dict(attachments or {})
+        if report:
+            kept[REPORT_KEY] = attached["suit-report"] = report.encode()
+        change = Change(Transition("update", before, after, cause), kept)
         subject = {"image": record.digest, "envelope": record.manifest}
         around = Circumstances(
             actor=actor,
             owner=self._standing.owner,
-            attachments=attachments or {},
+            attachments=attached,
             named={**subject, **(named or {})},
             detail=detail or f"release {record.version}, sequence {record.sequence}, slot {record.slot}",
         )

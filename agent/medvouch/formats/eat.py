@@ -77,7 +77,8 @@ class Eat(Claims):
     """Claims of RFC 8392, RFC 8747, RFC 9711, and ours with labels from -75001 on.
 
     `issued_at` is in seconds since 1970 and `uptime` in seconds; `boot_count` is the TPM's resetCount;
-    `client_key_thumbprint` is that of the MQTT client key; `uefi_log_digest` and `inventory_digest` are SHA-256.
+    `client_key_thumbprint` is that of the MQTT client key; `uefi_log_digest`, `inventory_digest` and
+    `suit_report_digest` are SHA-256.
     """
 
     FORMAT = "eat"
@@ -101,4 +102,5 @@ class Eat(Claims):
     update_state: Annotated[str | None, Claim(-75003, Text(64))] = None
     support_state: Annotated[str | None, Claim(-75004, Text(64))] = None
     inventory_digest: Annotated[bytes | None, Claim(-75005, SHA256)] = None
+    suit_report_digest: Annotated[bytes | None, Claim(-75006, SHA256)] = None
     profile: Annotated[str, Claim(265, Exactly(PROFILE))] = PROFILE

@@ -77,7 +77,7 @@ class Execution:
             for member in procedure.value:
                 self._section(frame, member)
         except MedvouchError as error:
-            self._failure = Failure(error.exit_code, self._at, _reason(error))
+            self._failure = Failure(error.exit_code, self._at, reason_of(error))
             raise
 
     def report(self, nonce: bytes | None = None) -> SuitReport:
@@ -260,7 +260,8 @@ _REASONS = {
 }
 
 
-def _reason(error: MedvouchError) -> Reason:
+def reason_of(error: MedvouchError) -> Reason:
+    """As a report has it."""
     if isinstance(error, InputError):
         return Reason.CBOR_PARSE
     if isinstance(error, EnvironmentFault) or not isinstance(error, Refusal):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,13 @@ from medvouch.daemon.standing import UPDATE_KEY
 from medvouch.daemon.updating import Updating
 from medvouch.errors import EnvironmentFault, Refusal, StorageFault, TpmFault
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Tier
 from medvouch.formats.enrolment import ueid
-from medvouch.formats.ledger import Entry
+from medvouch.formats.ledger import Entry, Statement
+from medvouch.formats.suit_commands import Parameters
+from medvouch.formats.suit_manifest import Member
+from medvouch.formats.suit_report import CommandRecord, Failure, Reason, SuitReport, SystemClaims
 from medvouch.formats.update import UpdateRecord
 from medvouch.messages import topics
 from medvouch.update.processor import DeviceClass
@@ -46,6 +51,20 @@ def held_up(scene: Updatable, since: int, code: str) -> list[Heard]:
     return [heard for heard in said if heard.payload is not None and heard.payload.fields["code"] == code]
 
 
+PENDING = Failure(0, CommandRecord((), Member.PAYLOAD_FETCH, 0, 0), Reason.INVOKE_PENDING)
+
+
+def reports(scene: Updatable) -> list[tuple[str, SuitReport]]:
+    """Those in the ledger, each named by digest, and what the update came to with it."""
+    found = []
+    for entry in map(Entry.parse, scene.agent._store.entries()):
+        statement = Statement.parse(Sign1.parse(entry.statement).payload or b"")
+        if report := entry.attachments.get("suit-report"):
+            assert statement.digests["suit-report"] == hashlib.sha256(report).digest()
+            found.append((statement.after, SuitReport.parse(report)))
+    return found
+
+
 async def test_an_update_from_the_directive_to_the_verdict(scene: Updatable) -> None:
     mark = await scene.directed(release("1.1.0"))
     for state in ("notified", "staged", "activated"):
@@ -62,6 +81,13 @@ async def test_an_update_from_the_directive_to_the_verdict(scene: Updatable) -> 
     assert outcome.error is None
     assert outcome.appraisal is not None
     assert (outcome.appraisal.release, outcome.appraisal.claims.update_state) == ("1.1.0", "self_checked")
+    image = release("1.1.0").image
+    found = SystemClaims((b"slot",), Parameters(image_digest=hashlib.sha256(image).digest(), image_size=len(image)))
+    report = outcome.appraisal.suit_report
+    assert report is not None
+    assert (report.records, report.failure, report.nonce) == ((found,), None, outcome.appraisal.claims.nonce)
+    assert reports(scene) == [("notified", replace(report, nonce=None, records=(), failure=PENDING)),
+                              ("staged", replace(report, nonce=None))]  # fmt: skip
     closed = await scene.state("update", since=mark, state="closed")
     assert (closed["outcome"], closed["security_epoch"]) == ("attested", 2)
 
@@ -115,6 +141,8 @@ async def test_a_payload_that_is_not_the_signed_one_fails_the_update_once(scene:
     mark = await scene.directed(wrong)
     assert (await scene.update("failed", since=mark))["reason"] == "payload-mismatch"
     await scene.turned_down("payload-mismatch", since=mark)
+    state, report = reports(scene)[-1]
+    assert (state, report.failure) == ("failed", replace(PENDING, code=1, reason=Reason.OPERATION_FAILED))
     fetched = len(scene.publisher.server.requests)
     mark = scene.mark
     await scene.look()
@@ -150,6 +178,9 @@ async def test_a_release_that_measures_otherwise_than_it_says_is_given_up_at_onc
     await eventually(lambda: slots.record().states[failed["slot"]] == "bad")
     await scene.gateway.reboot()
     assert scene.gateway.release == "1.0.0"
+    failure = reports(scene)[-1][1].failure
+    assert failure is not None
+    assert failure.record.section == Member.INVOKE
     entry = next(entry for entry in map(Entry.parse, scene.agent._store.entries()) if "evidence" in entry.attachments)
     assert UnverifiedEvidence.parse(entry.attachments["evidence"]).checkpoint is not None
 

@@ -23,7 +23,7 @@ from medvouch.errors import MedvouchError, Refusal
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.tpm import AttestType, PcrSelection
 from medvouch.formats.tpm_public import ObjectAttribute
-from support.attacks import A_QUOTE, OTHER, STEPS, certifies, insecure, on_pcrs
+from support.attacks import A_QUOTE, OTHER, REPORT, STEPS, certifies, insecure, on_pcrs
 from support.authorities import ALWAYS, NOW, issuing
 from support.boots import SHA256, SHA384, BootBuilder, full_boot
 from support.evidence import (
@@ -54,6 +54,19 @@ def code(*changes: Change, **given: Any) -> str:
     with pytest.raises(MedvouchError) as caught:
         judged(*changes, **given)
     return caught.value.code
+
+
+def test_the_report_of_an_update_is_bound_to_the_claims_and_the_challenge() -> None:
+    assert judged().suit_report is None
+    assert judged(fix("suit_report", REPORT.encode())).suit_report == REPORT
+    for changes, expected in (
+        ([fix("suit_report", REPORT.encode()), fields("claims", suit_report_digest=None)], "report-digest-mismatch"),
+        ([fix("suit_report", replace(REPORT, nonce=None).encode())], "report-nonce-mismatch"),
+        ([fix("suit_report", b"no report")], "cbor-truncated"),
+    ):
+        with pytest.raises(MedvouchError) as caught:
+            judged(*changes)
+        assert caught.value.code == expected
 
 
 def test_good_evidence_is_affirmed() -> None:
