@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from medvouch.adapters.files import read_bounded
 from medvouch.crypto.keys import PublicKey, load_spki
 from medvouch.errors import ConfigFault, InputError, Refusal, StorageFault
-from medvouch.formats.trust import TrustDocument
+from medvouch.formats.trust import TrustDocument, key_name
 from medvouch.lifecycle.roles import TrustedRole
 
 MAX_TRUST_BYTES = 4 * 1024 * 1024
@@ -46,7 +46,9 @@ def role_of(trust: TrustDocument, role: str) -> TrustedRole:
         keys = [load_spki(key) for key in found.keys]
     except InputError as error:
         raise _incomplete(f"the role {role!r} has an unusable key: {error.detail}", "replace that key in it") from error
-    return TrustedRole(role, keys, found.expires, trust.expires, found.threshold)
+    limited = {key: trust.components[name] for key in found.keys if (name := key_name(key)) in trust.components}
+    components = {key: [tuple(each.encode().split(b"/")) for each in names] for key, names in limited.items()}
+    return TrustedRole(role, keys, found.expires, trust.expires, found.threshold, components)
 
 
 def keys_of(trust: TrustDocument, role: str) -> Sequence[PublicKey]:

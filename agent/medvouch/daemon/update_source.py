@@ -99,7 +99,7 @@ class UpdateSource:
         if found is None or self._done(found.directive, installed, last):
             return None
         envelope = repository.download(found.target, MAX_ENVELOPE_BYTES)
-        keys = [RoleKeys(role.at(now), role.threshold) for role in (self.release, self.quality)]
+        keys = [RoleKeys(role.at(now), role.threshold, role.components) for role in (self.release, self.quality)]
         planned = plan(verify_envelope(envelope, *keys), self.device_class)
         if planned.sequence != found.directive.sequence:
             detail = f"it says sequence {found.directive.sequence}, the manifest {planned.sequence}"

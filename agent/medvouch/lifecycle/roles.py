@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from medvouch.crypto.keys import PublicKey
@@ -15,7 +15,8 @@ from medvouch.lifecycle import refusals
 class TrustedRole:
     """The keys of a role, of which `threshold` must sign, and when it and the trust document that names it expire.
 
-    Times in seconds since 1970.
+    Times in seconds since 1970. `components`: by key (SPKI, DER) the components that it alone may name in manifests, as
+    their parts; a key that is not in it may name all.
     """
 
     name: str
@@ -23,6 +24,7 @@ class TrustedRole:
     expires: int
     document_expires: int
     threshold: int = 1
+    components: Mapping[bytes, Sequence[tuple[bytes, ...]]] = field(default_factory=dict)
 
     def at(self, now: int) -> Sequence[PublicKey]:
         """The keys that may sign at `now`; Refusal `trust-expired`, `role-expired` where none may any more."""

@@ -171,18 +171,13 @@ class Execution:
 
     def _try_each(self, scope: Scope, argument: Argument) -> None:
         alternatives = cast(tuple[CommandSequence | None, ...], argument)
-        for index in self._each(scope):
+        for index in scope.selected:
             if not any(each is None or self._attempt(scope, index, each, soft=True) for each in alternatives):
                 raise unmet(refusals.MANIFEST_NO_ALTERNATIVE, f"for component {index}", scope)
 
     def _run_sequence(self, scope: Scope, argument: Argument) -> None:
-        for index in self._each(scope):
+        for index in scope.selected:
             self._attempt(scope, index, cast(CommandSequence, argument), soft=False)
-
-    def _each(self, scope: Scope) -> tuple[int, ...]:
-        if not scope.selected:
-            raise Refusal(refusals.MANIFEST_INCOMPLETE, "there are no components", place=scope.place)
-        return scope.selected
 
     def _attempt(self, scope: Scope, index: int, sequence: CommandSequence, *, soft: bool) -> bool:
         """Whether all of it held; what an Unmet ended leaves selection and parameters as they were."""

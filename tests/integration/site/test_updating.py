@@ -27,6 +27,7 @@ from medvouch.formats.ledger import Entry, Statement
 from medvouch.formats.suit_commands import Parameters
 from medvouch.formats.suit_manifest import Member
 from medvouch.formats.suit_report import CommandRecord, Failure, Reason, SuitReport, SystemClaims
+from medvouch.formats.trust import key_name
 from medvouch.formats.update import UpdateRecord
 from medvouch.messages import topics
 from medvouch.update.processor import DeviceClass
@@ -432,6 +433,24 @@ async def test_a_newer_trust_document_counts_from_the_next_start_on(scene: Updat
     await scene.status("online", since=mark)
     command = scene.command("commission", "77", {"owner": "nobody"})
     assert await scene.refused("commission", "77", command) == "command-forged"
+
+
+async def test_a_release_by_keys_that_may_not_name_its_components(scene: Updatable) -> None:
+    """From the next start on, when the trust document says so."""
+    trust = scene.site.trust
+    keys = trust.roles["release"].keys
+    limited = {key_name(key): ("reference", "radio") for key in keys}
+    scene.publisher.trust(replace(trust, version=trust.version + 1, components=limited).encode())
+    mark = scene.mark
+    await scene.look()
+    await scene.event("trust-adopted", since=mark)
+    mark = scene.mark
+    await scene.gateway.reboot()
+    await scene.status("online", since=mark)
+    mark = await scene.directed(release("1.1.0"))
+    refused = await scene.turned_down("manifest-component-unauthorised", since=mark)
+    assert refused["place"] == "slot"
+    assert scene.agent.standing.update is None
 
 
 async def test_a_trust_document_older_than_the_one_in_use_is_not_adopted(scene: Updatable) -> None:

@@ -278,3 +278,18 @@ def test_several_sign() -> None:
     assert Sign.parse(cose.sign(b"payload", [ALICE])).protected_bytes == b""
     with pytest.raises(ValueError, match="nobody"):
         cose.sign(b"payload", [])
+
+
+def test_several_sign_what_is_not_inside() -> None:
+    keys = [ALICE.public_key, BOB.public_key]
+    data = cose.sign(b"payload", [ALICE, BOB], detached=True)
+    assert Sign.parse(data).payload is None
+    assert cose.verify(data, keys, threshold=2, detached=b"payload").payload == b"payload"
+    for detached, message, kind in (
+        (b"another", data, refusals.COSE_TOO_FEW_SIGNATURES),
+        (None, data, refusals.COSE_PAYLOAD_DETACHED),
+        (b"payload", cose.sign(b"payload", [ALICE, BOB]), refusals.COSE_PAYLOAD_ATTACHED),
+    ):
+        with pytest.raises(Refusal) as caught:
+            cose.verify(message, keys, threshold=2, detached=detached)
+        assert caught.value.kind == kind

@@ -9,7 +9,7 @@ import pytest
 
 from medvouch.errors import InputError
 from medvouch.formats import cbor
-from medvouch.formats.trust import ROLES, Role, TrustDocument
+from medvouch.formats.trust import ROLES, Role, TrustDocument, key_name
 from support.truncation import assert_every_truncation_refused
 
 ROLE = Role((b"key one", b"key two"), 2, 1_800_000_000, "Dr. A. Countable")
@@ -78,6 +78,25 @@ def test_roles_and_certificates_that_nobody_looks_up() -> None:
     value["certificates"]["ntp-ca"] = value["certificates"].pop("broker-ca")
     refused(value)
     del value["certificates"]["ntp-ca"]
+    refused(value)
+
+
+def test_components_that_a_key_may_name() -> None:
+    limited = dataclasses.replace(DOCUMENT, components={key_name(ROLE.keys[0]): ("slot", "radio/firmware")})
+    assert TrustDocument.parse(limited.encode()) == limited
+    assert_every_truncation_refused(TrustDocument.parse, limited.encode())
+    assert "components" not in plain()
+    value = plain()
+    value["components"] = {}
+    refused(value)
+    value["components"] = {key_name(b"a stranger's key"): ["slot"]}
+    refused(value)
+    value["components"] = {key_name(ROLE.keys[0]): [""]}
+    refused(value)
+    value["components"] = {key_name(ROLE.keys[0]): ["slot"] * 17}
+    refused(value, "limit")
+    del value["roles"]["release"]
+    value["components"] = {key_name(ROLE.keys[0]): ["slot"]}
     refused(value)
 
 
