@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,12 +108,21 @@ def test_critical_header_refused(vectors: Path) -> None:
     assert caught.value.code == "cose-critical-header"
 
 
-@pytest.mark.parametrize(
-    "name", ["CWT/A_4", "CWT/A_5", "RFC8152/Appendix_B", "RFC8152/Appendix_C_4_1", "RFC8152/Appendix_C_5_1"]
-)
-def test_other_messages_are_no_signatures(vectors: Path, name: str) -> None:
-    path = vectors / "cose" / f"{name}.json"
-    data = bytes.fromhex(path.read_text().split('"cbor":"')[1].split('"')[0])
-    for parse in (Sign1.parse, Sign.parse):
-        with pytest.raises(InputError):
-            parse(data)
+JUDGED = {
+    *SIGN1, *SIGN, "sign1-tests/sign-pass-01", "RFC8152/Appendix_C_1_4",
+    *(f"{folder}/sign-fail-{number}" for folder in ("sign1-tests", "sign-tests") for number in FAILING),
+}  # fmt: skip
+"""Those of the tests above; all others are encrypted, or carry a MAC."""
+
+
+def test_all_other_messages_are_no_signatures(vectors: Path) -> None:
+    names = {
+        path.relative_to(vectors / "cose").with_suffix("").as_posix() for path in (vectors / "cose").rglob("*.json")
+    }
+    assert names > JUDGED
+    for name in sorted(names - JUDGED):
+        text = (vectors / "cose" / f"{name}.json").read_text()
+        data = bytes.fromhex(re.findall(r'"cbor"\s*:\s*"([0-9A-Fa-f]*)"', text)[-1])
+        for parse in (Sign1.parse, Sign.parse):
+            with pytest.raises(InputError):
+                parse(data)

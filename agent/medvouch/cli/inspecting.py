@@ -167,6 +167,7 @@ def inspect_suit(data: bytes) -> Inspected:
         "sequence": manifest.sequence_number,
         "version": ".".join(map(str, manifest.version)) if manifest.version else None,
         "components": [component_name(component) for component in manifest.common.components],
+        "dependencies": [component_name(prefix or ()) for prefix in manifest.common.dependencies.values()],
         "severed": [_words(member) for member in manifest.severed],
         "payloads": [{"name": name, "bytes": len(value)} for name, value in envelope.payloads.items()],
         "commands": {"shared": _commands(manifest.common.shared), **rows},
