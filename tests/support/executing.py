@@ -21,7 +21,7 @@ OLD = b"old system"
 NOTE: ComponentId = (b"note",)
 COPY: ComponentId = (b"copy",)
 BELOW: ComponentId = (b"below",)
-FILES = (NOTE, COPY, BELOW, (*BELOW, *NOTE), (*BELOW, *BELOW), (*BELOW, *BELOW, *NOTE))
+FILES = ((b"reference",), NOTE, COPY, BELOW, (*BELOW, *NOTE), (*BELOW, *BELOW), (*BELOW, *BELOW, *NOTE))
 ALLOWED = ["https://updates.example/"]
 IDENTITY = override(vendor_id=DEVICE.vendor_id, class_id=DEVICE.class_id)
 SHARED = (Command(Code.SET_COMPONENT_INDEX, True), IDENTITY, *CHECKS, Command(Code.SET_COMPONENT_INDEX, 0))

@@ -19,7 +19,7 @@ from medvouch.formats.suit_report import CommandRecord, Reason, SuitReport, Syst
 from medvouch.update import refusals
 from medvouch.update.commands import MAX_UNSIZED_BYTES
 from medvouch.update.execution import Procedure
-from medvouch.update.processor import EPOCH_LABEL, MAX_STEPS
+from medvouch.update.processor import EPOCH_LABEL, MAX_STEPS, plan
 from support.executing import (
     BELOW,
     COPY,
@@ -40,6 +40,7 @@ from support.suit import (
     URI,
     enclosed,
     override,
+    released,
     select,
     signed,
     verified,
@@ -93,6 +94,17 @@ def test_a_release_is_fetched_checked_and_started(device: Device) -> None:
     assert device.holds(NOTE) == TEXT
     assert device.slots.activated() is None
     device.run(content, Procedure.BOOT)
+    assert device.slots.activated() == "b"
+
+
+def test_a_release_as_it_is_built_comes_to_what_its_plan_says(device: Device) -> None:
+    envelope = verified(released())
+    device.execution(envelope).run(Procedure.UPDATE)
+    planned = plan(envelope, DEVICE)
+    assert [payload.component for payload in planned.payloads] == ["slot"]
+    assert hashlib.sha256(device.holds(SYSTEM)).digest() == planned.payloads[0].digest
+    assert device.holds((b"reference",)) == planned.contents["reference"]
+    device.execution(envelope).run(Procedure.BOOT)
     assert device.slots.activated() == "b"
 
 
