@@ -114,15 +114,24 @@ def unmet(kind: RefusalKind, detail: str, scope: Scope) -> Unmet:
 # --- conditions ------------------------------------------------------------------------------------------------------
 
 
-def _identity(code: Code, name: str, kind: RefusalKind) -> Handler:
-    def handler(machine: Machine, scope: Scope, index: int) -> None:
-        wanted = given(getattr(scope.parameters[index], name), name.replace("_", " "), scope)
-        found: bytes = getattr(machine.device, name)
-        if wanted != found:
-            raise unmet(kind, f"{uuid.UUID(bytes=wanted)} where this is {found.hex() or 'nothing'}", scope)
-        scope.held.add(code)
+def _identity(scope: Scope, index: int, code: Code, found: bytes, otherwise: RefusalKind) -> None:
+    name = code.name.lower().replace("identifier", "id")
+    wanted = given(getattr(scope.parameters[index], name), name.replace("_", " "), scope)
+    if wanted != found:
+        raise unmet(otherwise, f"{uuid.UUID(bytes=wanted)} where this is {found.hex() or 'nothing'}", scope)
+    scope.held.add(code)
 
-    return handler
+
+def _vendor(machine: Machine, scope: Scope, index: int) -> None:
+    _identity(scope, index, Code.VENDOR_IDENTIFIER, machine.device.vendor_id, refusals.MANIFEST_OTHER_VENDOR)
+
+
+def _class(machine: Machine, scope: Scope, index: int) -> None:
+    _identity(scope, index, Code.CLASS_IDENTIFIER, machine.device.class_id, refusals.MANIFEST_OTHER_CLASS)
+
+
+def _device(machine: Machine, scope: Scope, index: int) -> None:
+    _identity(scope, index, Code.DEVICE_IDENTIFIER, machine.device.device_id, refusals.MANIFEST_OTHER_DEVICE)
 
 
 def measured(machine: Machine, scope: Scope, index: int) -> bytes:
@@ -281,9 +290,9 @@ def _process_dependency(machine: Machine, scope: Scope, index: int) -> None:
 
 
 HANDLERS: Mapping[int, Handler] = {
-    Code.VENDOR_IDENTIFIER: _identity(Code.VENDOR_IDENTIFIER, "vendor_id", refusals.MANIFEST_OTHER_VENDOR),
-    Code.CLASS_IDENTIFIER: _identity(Code.CLASS_IDENTIFIER, "class_id", refusals.MANIFEST_OTHER_CLASS),
-    Code.DEVICE_IDENTIFIER: _identity(Code.DEVICE_IDENTIFIER, "device_id", refusals.MANIFEST_OTHER_DEVICE),
+    Code.VENDOR_IDENTIFIER: _vendor,
+    Code.CLASS_IDENTIFIER: _class,
+    Code.DEVICE_IDENTIFIER: _device,
     Code.IMAGE_MATCH: _image_match,
     Code.IMAGE_NOT_MATCH: _image_not_match,
     Code.COMPONENT_SLOT: _component_slot,
