@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from medvouch.attestation.measurements import LogName, VerifiedEvent
@@ -19,8 +18,7 @@ class Ground(NamedTuple):
     index: int  # type: ignore[assignment]  # tuple.index() is given up
 
 
-@dataclass(frozen=True)
-class Finding(Generic[T_co]):
+class Finding(NamedTuple, Generic[T_co]):
     """What verified events say. `covered`: their digests are the hash of the value itself.
 
     Where it is not covered, the digests are of contents that no log holds (a program, a file); they are in the value,
@@ -34,4 +32,4 @@ class Finding(Generic[T_co]):
 
 def finding(value: T, *events: VerifiedEvent, covered: bool = True) -> Finding[T]:
     """A value that rests on these events."""
-    return Finding(value, tuple(Ground(event.pcr, event.log, event.index) for event in events), covered)
+    return Finding(value, tuple([Ground(event[1], event[0], event[3].index) for event in events]), covered)

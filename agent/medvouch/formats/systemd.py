@@ -120,9 +120,13 @@ def _from_json(index: int, value: Any) -> Record:
     return Record(index, digests, pcr, nv_index, content_type, content)
 
 
+_BANKS = {bank.label: bank for bank in HashAlg}
+
+
 def _digest(item: Mapping[str, str]) -> tuple[HashAlg, bytes]:
-    bank, digest = HashAlg.of(item["hashAlg"]), bytes.fromhex(item["digest"])
-    if len(item) != 2 or len(digest) != bank.size or digest.hex() != item["digest"] or bank.label != item["hashAlg"]:
+    label, text = item["hashAlg"], item["digest"]
+    bank, digest = _BANKS[label], bytes.fromhex(text)
+    if len(item) != 2 or len(digest) != bank.size or digest.hex() != text:
         raise ValueError(f"no {bank.label} digest")
     return bank, digest
 
