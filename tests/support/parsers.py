@@ -32,6 +32,7 @@ from medvouch.formats import (
     eventlog,
     ima,
     ima_ascii,
+    json_object,
     pe,
     sbat,
     suit_commands,
@@ -49,7 +50,9 @@ from medvouch.formats.command import Command
 from medvouch.formats.corim import Comid, Corim
 from medvouch.formats.corim_reference import from_corim
 from medvouch.formats.cose import Sign, Sign1
+from medvouch.formats.csaf import ADVISORY, VEX, Csaf
 from medvouch.formats.csr_attestation import Request as AttestedRequest
+from medvouch.formats.cyclonedx import Sbom
 from medvouch.formats.directive import Directive
 from medvouch.formats.ear import Ear
 from medvouch.formats.ear_json import ear_from_json
@@ -59,10 +62,13 @@ from medvouch.formats.floor import FloorApproval
 from medvouch.formats.gpt import PartitionTable
 from medvouch.formats.identity import DeviceIdentity, OwnershipAuths
 from medvouch.formats.ima_signature import ImaSignature
+from medvouch.formats.kev import parse_known_exploited
 from medvouch.formats.ledger import Bundle, CertifiedCheckpoint, Checkpoint, Entry, Statement
 from medvouch.formats.manufacturing import Manifest
+from medvouch.formats.openeox import SupportStatement
 from medvouch.formats.record import Place
 from medvouch.formats.reference import ReferenceValues
+from medvouch.formats.release import ReleaseRecord
 from medvouch.formats.sanitisation import Released, SanitisationCertificate, Sanitised
 from medvouch.formats.slot_image import read_image
 from medvouch.formats.suit import Envelope
@@ -72,6 +78,7 @@ from medvouch.formats.tpm_public import NvPublic, Public
 from medvouch.formats.trust import TrustDocument
 from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.messages import payloads, topics
+from medvouch.release.draft import Draft
 from medvouch.update import metadata
 from medvouch.update.admission import Url
 from support.authorities import key
@@ -254,7 +261,9 @@ TARGETS: Mapping[str, Target] = {
     "config": Target(_config, (ConfigFault,)),
     "corim": each(Corim.parse, Comid.parse, _corim),
     "cose": each(Sign1.parse, Sign.parse, lambda data: Sign1.parse(data, tagged=False)),
+    "csaf": each(lambda data: Csaf.parse(data, VEX), lambda data: Csaf.parse(data, ADVISORY)),
     "csr": each(CsrContent.parse, IdevidCsr.parse, AttestedRequest.parse),
+    "cyclonedx": Target(Sbom.parse),
     "der": each(der.trim, der.signed_part, der.sort_sets),
     "directive": exact(Directive.parse),
     "ear": each(Ear.parse),
@@ -278,6 +287,9 @@ TARGETS: Mapping[str, Target] = {
     "pe": each(pe.sections, lambda data: pe.authenticode(data, HashAlg.SHA256)),
     "policy": Target(written(parse_policy)),
     "reference": exact(ReferenceValues.parse),
+    "release": exact(ReleaseRecord.parse),
+    "release-draft": Target(Draft.parse),
+    "release-json": each(parse_known_exploited, SupportStatement.parse, lambda data: json_object.parse(data, "json")),
     "sbat": each(sbat.parse),
     "sanitisation": exact(SanitisationCertificate.parse, Sanitised.parse, Released.parse),
     "suit": Target(_suit),
