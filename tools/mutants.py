@@ -44,6 +44,7 @@ SUITES = (
         "tests/integration/test_swtpm_csr.py",
         "tests/integration/cli/test_ledger.py", "tests/integration/site/test_decommissioning.py",
         "tests/integration/site/test_updating.py",
+        "tests/integration/site/test_places.py",
     ),
 )  # fmt: skip
 """Where the tests of guards are, in two halves."""

@@ -43,6 +43,7 @@ from medvouch.formats import (
     uefi,
 )
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.blocks import BlockIndex
 from medvouch.formats.boot_option import BootOption
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cmw import Record as CmwRecord
@@ -76,7 +77,7 @@ from medvouch.formats.tcg_csr import CsrContent, IdevidCsr
 from medvouch.formats.tpm import Attest, PcrSelection, Signature
 from medvouch.formats.tpm_public import NvPublic, Public
 from medvouch.formats.trust import TrustDocument
-from medvouch.formats.update import InstalledRelease, UpdateRecord
+from medvouch.formats.update import FetchJournal, InstalledRelease, UpdateRecord
 from medvouch.messages import payloads, topics
 from medvouch.release.draft import Draft
 from medvouch.update import metadata
@@ -253,6 +254,7 @@ def _payload(data: bytes) -> None:
 
 
 TARGETS: Mapping[str, Target] = {
+    "blocks": exact(BlockIndex.parse),
     "cbor": Target(_cbor),
     "cel": each(cel.parse, cel.parse_tlv),
     "certificate": Target(_certificate),
@@ -311,6 +313,6 @@ TARGETS: Mapping[str, Target] = {
         device_path.device_path_text,
         text.decode,
     ),
-    "update": exact(UpdateRecord.parse, InstalledRelease.parse),
+    "update": exact(UpdateRecord.parse, InstalledRelease.parse, FetchJournal.parse),
     "url": Target(written(Url.parse)),
 }
