@@ -73,6 +73,7 @@ from medvouch.formats.release import ReleaseRecord
 from medvouch.formats.sanitisation import Released, SanitisationCertificate, Sanitised
 from medvouch.formats.slot_image import read_image
 from medvouch.formats.suit import Envelope
+from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.tcg_csr import CsrContent, IdevidCsr
 from medvouch.formats.tpm import Attest, PcrSelection, Signature
 from medvouch.formats.tpm_public import NvPublic, Public
@@ -296,6 +297,7 @@ TARGETS: Mapping[str, Target] = {
     "sanitisation": exact(SanitisationCertificate.parse, Sanitised.parse, Released.parse),
     "suit": Target(_suit),
     "suit-commands": Target(_suit_commands),
+    "suit-report": exact(SuitReport.parse),
     "systemd": Target(_systemd),
     "tpm": exact(Attest.parse, Signature.parse, PcrSelection.parse),
     "tpm2-tools": each(lambda data: tpm2_tools.parse(data, SELECTION), tpm2_tools.parse_serialized),
