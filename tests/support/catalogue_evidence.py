@@ -74,6 +74,8 @@ WHAT = {
     "pcr-mismatch": "a log that does not lead to the quoted values",
     "secure-boot-off": "an honest boot without Secure Boot",
     "event-unexpected": "one event that the release does not have",
+    "report-digest-mismatch": "another report of the update than the claimed",
+    "report-nonce-mismatch": "a report of the update for another challenge",
     "pcr-out-of-range": "an event for PCR 24",
     "spec-id-repeated": "a second header within the log",
     "spec-id-vendor-info": "bytes after the header that no size accounts for: the first event, hidden",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,7 @@ def test_a_guard_that_is_off_refuses_nothing_and_no_other_one_changes() -> None:
 
 
 def test_guards_are_named_before_anything_is_imported() -> None:
+    import_module("medvouch.crypto.refusals")
     with pytest.raises(AssertionError, match=r"medvouch\.crypto"):
         guards.install()
 
