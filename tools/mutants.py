@@ -40,7 +40,8 @@ SUITES = (
         "tests/unit/collector", "tests/unit/assurance", "tests/integration/ledger", "tests/integration/enrolment",
     ),
     (
-        "tests/unit/update", "tests/unit/release", "tests/integration/test_swtpm_sanitisation.py",
+        "tests/unit/update", "tests/unit/release", "tests/unit/adapters/test_components.py",
+        "tests/integration/test_swtpm_sanitisation.py",
         "tests/integration/test_swtpm_csr.py",
         "tests/integration/cli/test_ledger.py", "tests/integration/site/test_decommissioning.py",
         "tests/integration/site/test_updating.py",
