@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 from base64 import b64encode
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -63,16 +64,15 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._allowed():
             return
         parts = urlsplit(self.path)
-        connection = http.client.HTTPConnection(parts.netloc)
         headers = {name: value for name, value in self.headers.items() if not name.startswith("Proxy-")}
-        connection.request("GET", parts.path, headers=headers)
-        answer = connection.getresponse()
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.read())
-        connection.close()
+        with closing(http.client.HTTPConnection(parts.netloc)) as connection:
+            connection.request("GET", parts.path, headers=headers)
+            with connection.getresponse() as answer:
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.read())
 
     def do_CONNECT(self) -> None:
         if not self._allowed():
