@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from medvouch.formats.claims import SHA256, Between, Claim, Claims, Exactly, LedgerHead, LedgerHeadForm
-from medvouch.formats.record import Place, Text, Uint
+from medvouch.formats.record import Flag, Place, Text, Uint
 
 __all__ = ["PROFILE", "Eat", "LedgerHead"]
 
@@ -26,16 +26,6 @@ MAX_DEBUG_STATUS = 4
 """disabled-fully-and-permanently (RFC 9711, 4.2.9)."""
 MAX_NAME = 256
 """Characters of names and versions."""
-
-
-class _Flag:
-    def dump(self, value: bool) -> bool:
-        return value
-
-    def load(self, value: Any, place: Place) -> bool:
-        if not isinstance(value, bool):
-            raise place.malformed("true or false")
-        return value
 
 
 class _OemId:
@@ -96,7 +86,7 @@ class Eat(Claims):
     sw_name: Annotated[str, Claim(270, Text(MAX_NAME))]
     sw_version: Annotated[str, Claim(271, _Version())]
     uefi_log_digest: Annotated[bytes, Claim(-75001, SHA256)]
-    oem_boot: Annotated[bool | None, Claim(262, _Flag())] = None
+    oem_boot: Annotated[bool | None, Claim(262, Flag())] = None
     debug_status: Annotated[int | None, Claim(263, Uint(MAX_DEBUG_STATUS))] = None
     ledger_head: Annotated[LedgerHead | None, Claim(LedgerHeadForm.LABEL, LedgerHeadForm())] = None
     update_state: Annotated[str | None, Claim(-75003, Text(64))] = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from medvouch.formats import cbor
-from medvouch.formats.record import Codec, Octets, Place, Text, Uint
+from medvouch.formats.record import Codec, Flag, Octets, Place, Text, Uint
 
 SHA256 = -16
 """The one hash algorithm that the draft requires (RFC 9054); the optional ones are malformed here."""
@@ -123,16 +123,6 @@ class Wrapped:
         return self.item.load(cbor.decode(byte_string(value, place)), place)
 
 
-class _Flag:
-    def dump(self, value: bool) -> bool:
-        return value
-
-    def load(self, value: Any, place: Place) -> bool:
-        if not isinstance(value, bool):
-            raise place.malformed("true or false")
-        return value
-
-
 class _VersionMatch:
     """[comparison, [+ int]] inside a byte string."""
 
@@ -186,8 +176,8 @@ _PARAMETERS: Mapping[int, tuple[str, Codec]] = {
     2: ("class_id", _UUID),
     3: ("image_digest", Wrapped(Sha256Digest())),
     5: ("component_slot", Uint()),
-    12: ("strict_order", _Flag()),
-    13: ("soft_failure", _Flag()),
+    12: ("strict_order", Flag()),
+    13: ("soft_failure", Flag()),
     14: ("image_size", Uint()),
     18: ("content", Octets(MAX_ARGUMENT_BYTES)),
     21: ("uri", Text(MAX_URI, empty=True)),
