@@ -6,32 +6,18 @@ import contextlib
 import dataclasses
 import resource
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from medvouch.messages import topics
-from support import pki, programs, sites
+from support import pki, programs
 from support.programs import Installation
 from support.sites import Scene
 
 NONCE = "00112233445566778899aabbccddeeff"
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-
-
-@pytest_asyncio.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with sites.scene(tmp_path) as scene:
-        yield scene
-
-
-@pytest_asyncio.fixture
-async def device(scene: Scene) -> AsyncIterator[Installation]:
-    """Switched on; its agent has never run."""
-    async with programs.installed(scene.gateway) as installation:
-        yield installation
 
 
 @pytest_asyncio.fixture

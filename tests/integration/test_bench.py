@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from medvouch.errors import EnvironmentFault, MissingPart
 from medvouch_sim.bench import figures as bench
 from medvouch_sim.bench import fleet, logs, rauc
 from medvouch_sim.bench.program import main
+from support.processes import belonging_to, until
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {"name", "value", "unit", "reference", "reference_value", "ratio"}
@@ -130,28 +129,8 @@ def test_ctrl_c_leaves_nothing_running(tmp_path: Path, figure: str, awaited: str
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": f"{ROOT}/agent:{ROOT}/simulator"}
     command = [sys.executable, "-m", "medvouch_sim.bench", "--only", figure, "--out", str(tmp_path / "bench.json")]
     with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE) as process:
-        until(lambda: any(awaited in line for line in belonging_to(tmp_path)))
+        until(lambda: any(awaited in line for line in belonging_to(tmp_path, "medvouch_sim.bench")))
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-    assert belonging_to(tmp_path) == []
+    assert belonging_to(tmp_path, "medvouch_sim.bench") == []
     assert list(tmp_path.iterdir()) == []
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def belonging_to(folder: Path) -> list[str]:
-    """Command lines of all processes, except the bench's own, that name something in `folder`."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in line and "medvouch_sim.bench" not in line:
-            found.append(line)
-    return found

@@ -15,6 +15,7 @@ from medvouch.adapters.mqtt import MqttSettings, MqttTransport
 from medvouch.adapters.tls import client_context
 from medvouch.ports import Message
 from medvouch_sim.broker import Broker, BrokerSettings
+from medvouch_sim.repository_server import RepositoryServer
 from support import pki
 
 DEVICE = "0123456789abcdef0123456789abcdef"
@@ -105,3 +106,11 @@ def connect() -> Connect:
             await reader.task
 
     return connected
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RepositoryServer]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with RepositoryServer(folder) as server:
+        yield server

@@ -30,14 +30,6 @@ CHECKPOINT = slots_adapter.CHECKPOINT_BYTES
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RepositoryServer]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with RepositoryServer(folder) as server:
-        yield server
-
-
-@pytest.fixture
 def desk(tmp_path: Path, server: RepositoryServer) -> Iterator[Desk]:
     """Of 768 blocks two are new."""
     desk = Desk(tmp_path, server, OLD, altered(OLD, [3, 500]))

@@ -6,7 +6,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -31,14 +30,6 @@ from support import pki
 from support.tufs import NOW, Tuf
 
 TIMEOUT_S = 0.3
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RepositoryServer]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with RepositoryServer(folder) as server:
-        yield server
 
 
 @pytest.fixture

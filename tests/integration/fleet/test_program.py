@@ -7,22 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from medvouch_sim.cli import main
 from medvouch_sim.fleet.memory import descendants
+from support.processes import PATIENCE_S, belonging_to, until
 
+PROGRAM = "medvouch_sim.cli"
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT / 'agent'}:{ROOT / 'simulator'}"}
-PATIENCE_S = 60.0
 
 
 def command(out: Path, *options: object) -> list[str]:
-    return [sys.executable, "-m", "medvouch_sim.cli", "fleet", "--out", str(out), *map(str, options)]
+    return [sys.executable, "-m", PROGRAM, "fleet", "--out", str(out), *map(str, options)]
 
 
 def run(out: Path, *options: object) -> subprocess.CompletedProcess[str]:
@@ -30,7 +29,7 @@ def run(out: Path, *options: object) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command(out, *options), capture_output=True, text=True, timeout=PATIENCE_S, env=environment, check=False
     )
-    assert belonging_to(out) == []
+    assert belonging_to(out, PROGRAM) == []
     assert sorted(path.name for path in out.parent.iterdir()) == [out.name]
     assert sorted(path.name for path in out.iterdir()) == ["fleet.json", "site"]
     return done
@@ -64,7 +63,11 @@ def test_a_failing_gateway_is_reported(tmp_path: Path) -> None:
 def test_ended_early_it_leaves_nothing_running(tmp_path: Path, name: str, code: int) -> None:
     out = tmp_path / "out"
     with subprocess.Popen(command(out, "--devices", 60), env=ENVIRONMENT, start_new_session=True) as process:
-        until(lambda: len(belonging_to(out)) > 10 and any("mosquitto" in line for line in belonging_to(out)))
+        until(
+            lambda: (
+                len(belonging_to(out, PROGRAM)) > 10 and any("mosquitto" in line for line in belonging_to(out, PROGRAM))
+            )
+        )
         started = descendants(process.pid)
         if name == "SIGINT":
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
@@ -72,7 +75,7 @@ def test_ended_early_it_leaves_nothing_running(tmp_path: Path, name: str, code: 
             process.kill()
         assert process.wait(PATIENCE_S) == code
     until(lambda: not any(alive(pid) for pid in started))
-    assert belonging_to(out) == []
+    assert belonging_to(out, PROGRAM) == []
     assert (name == "SIGKILL") == (out / "gateways").exists()
 
 
@@ -102,29 +105,9 @@ def test_a_wrong_number_is_a_usage_error(arguments: tuple[str, str], capsys: pyt
     assert "is not a whole number" in capsys.readouterr().err
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def alive(pid: int) -> bool:
     """A zombie whose parent has not looked yet is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except OSError:
         return False
-
-
-def belonging_to(folder: Path) -> list[str]:
-    """Command lines of all processes, except the program's own, that name something in `folder`."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in line and "medvouch_sim.cli" not in line:
-            found.append(line)
-    return found

@@ -23,10 +23,9 @@ from medvouch.formats.suit_manifest import Member
 from medvouch.formats.uefi import GLOBAL_VARIABLE, Variable
 from medvouch_sim.fixtures import private_key
 from support.boots import SHA1, SHA256, BootBuilder
-from support.cli import Caller
+from support.cli import HOSTILE, Caller, assert_steers_no_terminal
 from support.suit import URI, enclosed, manifest, override, released
 
-ESCAPES = "\x1b]0;owned\x07\x1b[2J\u202e\r\nforged line"
 SIGNER = SoftwareSigner(private_key("release"))
 
 
@@ -172,21 +171,16 @@ def test_evidence(medvouch: Caller, file: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
-        ("eventlog", log(name=ESCAPES)),
-        ("ima", measured(ESCAPES)),
-        ("eat", eat(sw_name=ESCAPES)),
-        ("ear", ear(ESCAPES)),
-        ("cmw", collection(label=ESCAPES)),
+        ("eventlog", log(name=HOSTILE)),
+        ("ima", measured(HOSTILE)),
+        ("eat", eat(sw_name=HOSTILE)),
+        ("ear", ear(HOSTILE)),
+        ("cmw", collection(label=HOSTILE)),
     ],
 )
 def test_a_hostile_file_steers_no_terminal(medvouch: Caller, file: Path, kind: str, data: bytes) -> None:
     file.write_bytes(data)
-    for options in ((), ("--json",)):
-        called = medvouch("inspect", kind, file, *options)
-        assert called.code == 0
-        assert "owned" in called.out
-        assert all(line.isprintable() for line in called.out.split("\n"))
-        assert not any(line.startswith("forged") for line in called.out.split("\n"))
+    assert_steers_no_terminal(medvouch, "inspect", kind, file)
 
 
 @pytest.mark.parametrize(
@@ -240,9 +234,9 @@ def test_suit_of_every_kind_of_command(medvouch: Caller, tmp_path: Path) -> None
         Command(Code.TRY_EACH, (inner, inner, None)),
         Command(Code.RUN_SEQUENCE, inner),
         Command(Code.SET_COMPONENT_INDEX, (0, 1)),
-        Command(-7, ESCAPES),
+        Command(-7, HOSTILE),
         Command(-8, b"\x01"),
-        override(uri=ESCAPES, private={-1: b"\xff", -2: True}),
+        override(uri=HOSTILE, private={-1: b"\xff", -2: True}),
     )
     data = dump_sequence(install)
     severed = {Member.INSTALL: wrapped_digest(data), Member.TEXT: bytes(32)}
