@@ -131,7 +131,12 @@ class _VersionMatch:
 
     def load(self, value: Any, place: Place) -> VersionMatch:
         items = cbor.decode(byte_string(value, place))
-        if not isinstance(items, list) or len(items) != 2 or items[0] is True or items[0] not in set(Comparison):
+        if (
+            not isinstance(items, list)
+            or len(items) != 2
+            or type(items[0]) is not int
+            or items[0] not in set(Comparison)
+        ):
             raise place.malformed("a comparison and a version")
         return VersionMatch(Comparison(items[0]), load_version(items[1], place))
 
