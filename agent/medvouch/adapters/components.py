@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.adapters.files import read_bounded, remove_durably, write_durably
 from medvouch.errors import Refusal, StorageFault
 from medvouch.formats.suit_manifest import ComponentId, component_name
 from medvouch.ports import Fetcher, Slots
@@ -61,14 +60,8 @@ class DeviceComponents:
         """A slot is never booted again; a file is gone, durably."""
         if component == SYSTEM:
             self.slots.retire(self.slots.other())
-            return
-        path = self._path(component)
-        path.unlink(missing_ok=True)
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        else:
+            remove_durably(self._path(component))
 
     def slot(self, component: ComponentId) -> int:
         """0 is a, 1 is b; of files 0."""

@@ -29,6 +29,18 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise StorageFault("file-not-written", f"{path}: {error.strerror}", remedy=remedy) from error
 
 
+def remove_durably(path: Path) -> None:
+    """Remove it, where it is there, and fsync the folder; StorageFault `file-not-written` where that fails."""
+    try:
+        path.unlink()
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        remedy = "mend the file system, then start again"
+        raise StorageFault("file-not-written", f"{path}: {error.strerror}", remedy=remedy) from error
+
+
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """All of it, in as many calls as the system needs."""
     rest = memoryview(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from medvouch.adapters.files import read_bounded, sync_folder, write_durably
+from medvouch.adapters.files import read_bounded, remove_durably, write_durably
 from medvouch.errors import StorageFault
 
 MAX_FILE_BYTES = 64 << 20
@@ -37,15 +37,7 @@ class FileMetadataStore:
 
     def remove(self, name: str) -> None:
         """Durable on return."""
-        path = self._path(name)
-        try:
-            path.unlink()
-            sync_folder(path.parent)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            remedy = "mend the file system, then start again"
-            raise StorageFault("file-not-written", f"{path}: {error.strerror}", remedy=remedy) from error
+        remove_durably(self._path(name))
 
     def _path(self, name: str) -> Path:
         parts = name.split("/")

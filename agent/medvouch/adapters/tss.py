@@ -38,11 +38,8 @@ from medvouch.ports import CreatedKey, KeyHandle
 
 MAX_RANDOM_BYTES = 32
 """What every TPM gives in one TPM2_GetRandom."""
-PCR_READ_DIGESTS = 8
-"""TPML_DIGEST holds no more (Part 2, 10.9.2)."""
 PCR_READ_ATTEMPTS = 8
 """How often PCRs are read over again because one of them was extended in between."""
-COORDINATE_BYTES = 32
 SEALED_TEMPLATE = bytes.fromhex("0008 000b 00000452 0000 0010 0000")
 """TPMT_PUBLIC of sealed data (Part 2, 12.2.4): keyedhash, SHA-256, fixedTPM | fixedParent | userWithAuth | noDA, no
 policy, the null scheme."""

@@ -12,7 +12,7 @@ from medvouch.crypto.keys import PublicKey
 from medvouch.errors import Refusal
 from medvouch.formats.eat import Eat, LedgerHead
 from medvouch.formats.ledger import LedgerRecord
-from medvouch.formats.tpm import Attest, ClockInfo
+from medvouch.formats.tpm import Attest
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def consistent_head(
     if (
         checkpoint.counter != head.counter
         or checkpoint.size > head.size
-        or _moment(verified.clock) > _moment(quote.clock_info)
+        or verified.clock.moment > quote.clock_info.moment
     ):
         shows = f"checkpoint {checkpoint.counter} of {checkpoint.size} entries"
         detail = f"{shows} comes with it, the claims name {head.counter} of {head.size}"
@@ -63,7 +63,3 @@ def consistent_head(
         except Refusal as cause:
             raise Refusal(refusals.LEDGER_FORKED, cause.detail, place=f"entry {size}") from cause
     return head
-
-
-def _moment(clock: ClockInfo) -> tuple[int, int, int]:
-    return clock.reset_count, clock.restart_count, clock.clock

@@ -16,9 +16,9 @@ from medvouch.attestation.measured import (
     PCR_DRIVERS,
     PCR_FIRMWARE,
     PCR_SECURE_BOOT,
-    covering,
     is_error_separator,
     is_separator,
+    of_old_shim,
 )
 from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
 from medvouch.errors import InputError, Refusal, RefusalKind
@@ -71,13 +71,7 @@ QUIRKS = {
         Quirk(
             "measures-twice",
             "The firmware starts its boot options anew and measures separators and policy once more (AMD reference).",
-            frozenset(
-                (
-                    log_refusals.SEPARATOR_DOUBLED.code,
-                    log_refusals.VARIABLE_REPEATED.code,
-                    log_refusals.VARIABLE_LATE.code,
-                )
-            ),
+            _codes(log_refusals.SEPARATOR_DOUBLED, log_refusals.VARIABLE_REPEATED, log_refusals.VARIABLE_LATE),
         ),
         Quirk(
             "vendor-info-outside",
@@ -170,13 +164,8 @@ def _labels(events: Sequence[VerifiedEvent], separators: Sequence[VerifiedEvent]
         kind = event.type
         if (kind == _SEPARATOR) != (id(event) in known):
             yield _refusal(log_refusals.EVENT_RETYPED, event)
-        elif kind in _HASHED_DATA and not event.covers_data and not _of_old_shim(event):
+        elif kind in _HASHED_DATA and not event.covers_data and not of_old_shim(event):
             yield _refusal(log_refusals.EVENT_DATA_MISMATCH, event)
-
-
-def _of_old_shim(event: VerifiedEvent) -> bool:
-    """Shim before 15.3 hashed all but the last byte of its authorities."""
-    return uefi.of_shim(event.data) and covering(event.digests, [event.data[:-1]]) is not None
 
 
 def _separators(pcr: int, events: Sequence[VerifiedEvent], found: Sequence[VerifiedEvent]) -> Iterator[Refusal]:

@@ -9,7 +9,7 @@ from medvouch.errors import InputError
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import EventType
 from medvouch.formats.hashing import HASHERS, digest
-from medvouch.formats.uefi import GLOBAL_VARIABLE, Variable
+from medvouch.formats.uefi import GLOBAL_VARIABLE, Variable, of_shim
 
 PCR_FIRMWARE, PCR_BOOT_VARIABLES, PCR_DRIVERS, PCR_BOOT_APPLICATIONS, PCR_SECURE_BOOT = 0, 1, 2, 4, 7
 PCR_GRUB_COMMANDS, PCR_KERNEL, PCR_UKI, PCR_OVERRIDES, PCR_MOK = 8, 9, 11, 12, 14
@@ -34,6 +34,11 @@ def covering(digests: Mapping[HashAlg, bytes], candidates: Iterable[bytes]) -> b
         else:
             return candidate
     return None
+
+
+def of_old_shim(event: VerifiedEvent) -> bool:
+    """Shim before 15.3 hashed all but the last byte of its authorities."""
+    return of_shim(event.data) and covering(event.digests, [event.data[:-1]]) is not None
 
 
 def is_separator(event: VerifiedEvent) -> bool:

@@ -28,6 +28,7 @@ from medvouch.attestation.measured import (
     PCR_UKI,
     covering,
     is_separator,
+    of_old_shim,
 )
 from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
 from medvouch.errors import InputError
@@ -184,10 +185,9 @@ def _variables(events: Iterable[VerifiedEvent]) -> Iterator[Finding[Variable]]:
 
 def _variable(event: VerifiedEvent) -> Variable | None:
     """Old versions of shim hashed all but the last byte of what they logged, and logged more than the variable."""
-    of_shim = uefi.of_shim(event.data)
-    if not event.covers_data and not (of_shim and covering(event.digests, [event.data[:-1]]) is not None):
+    if not event.covers_data and not of_old_shim(event):
         return None
-    if not of_shim:
+    if not uefi.of_shim(event.data):
         return event.variable
     try:
         return Variable.parse_authority(event.data)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from medvouch.crypto import refusals
 from medvouch.crypto.keys import ES256, ES384, PublicKey, Signer, coordinate_size, ecdsa_der
 from medvouch.errors import InputError, Refusal
+from medvouch.formats.json_object import unique
 
 FORMAT = "jws"
 MAX_JWS_CHARS = 1 << 20
@@ -58,19 +59,12 @@ def verify_compact(token: str, keys: Iterable[PublicKey], *, typ: str) -> dict[s
 def parse_object(data: bytes) -> dict[str, Any]:
     """A JSON object; no name twice, no fraction, nothing nested without end. InputError `jws-malformed`."""
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_float=_number, parse_constant=_number)
+        value = json.loads(data.decode(), object_pairs_hook=unique, parse_float=_number, parse_constant=_number)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{FORMAT}-malformed", f"no JSON: {str(error)[:128]}") from error
     if not isinstance(value, dict):
         _malformed("a JSON object expected")
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
-    return found
 
 
 def _number(text: str) -> NoReturn:

@@ -13,8 +13,6 @@ from medvouch.errors import Refusal
 
 HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
-MAX_PROOF = 64
-"""Hashes of a proof: no tree has more levels than a size has bits."""
 
 
 def leaf_hash(data: bytes) -> bytes:

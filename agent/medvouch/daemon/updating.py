@@ -28,7 +28,6 @@ from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.ledger import Attachments, Transition
 from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import InstalledRelease, UpdateRecord
-from medvouch.lifecycle.life import Life
 from medvouch.messages.payloads import Fields
 from medvouch.update.admission import check_floor
 from medvouch.update.transitions import OUTCOMES, REPLACEABLE, Cause, Update, advance
@@ -180,7 +179,7 @@ class Updating:
 
     async def _advance(self) -> None:
         """From wherever it stands as far as it goes."""
-        if self._standing.life in (Life.FROZEN, Life.DECOMMISSIONED):
+        if self._standing.closed:
             return
         await self._settle()
         only, self._only = self._only, ""

@@ -20,7 +20,7 @@ from medvouch.formats.text import text
 FORMAT = "uefi"
 MAX_NODES = 64
 _END = 0x7F
-_END_ENTIRE, _END_INSTANCE = 0xFF, 0x01
+_END_INSTANCE = 0x01
 _HEAD_BYTES = 4
 _SHOWN_BYTES = 16
 

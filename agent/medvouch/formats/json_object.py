@@ -65,7 +65,7 @@ def parse(data: bytes, format: str, limit: int = MAX_DOCUMENT_BYTES) -> Node:
     if len(data) > limit:
         raise place.over(len(data), limit)
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+        value = json.loads(data.decode(), object_pairs_hook=unique, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{format}-malformed", f"no JSON: {str(error)[:128]}", place="top level") from error
     return node(value, place)
@@ -98,7 +98,8 @@ def moment(value: str, place: Place) -> int:
         raise place.malformed("a time like 2031-12-31T23:59:59Z") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object_pairs_hook for `json`: ValueError where a name stands twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")

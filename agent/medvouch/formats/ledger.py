@@ -118,7 +118,9 @@ class CertifiedCheckpoint(Record):
     head: Certified
 
 
-Proof = Annotated[tuple[bytes, ...], Many(Octets(32, exact=True), 64)]
+MAX_PROOF = 64
+"""Hashes of a proof: no tree has more levels than a size has bits."""
+Proof = Annotated[tuple[bytes, ...], Many(Octets(32, exact=True), MAX_PROOF)]
 
 
 @dataclass(frozen=True)

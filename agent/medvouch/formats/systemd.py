@@ -19,6 +19,7 @@ from medvouch.errors import InputError
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cursor import Fault
 from medvouch.formats.eventlog import PCR_COUNT
+from medvouch.formats.json_object import unique
 from medvouch.formats.text import printable
 
 FORMAT = "systemd"
@@ -137,18 +138,11 @@ def _number(value: object, limit: int) -> int:
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
-    return members
-
-
 def _refused(number: str) -> NoReturn:
     raise ValueError(number)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_refused, parse_constant=_refused)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_float=_refused, parse_constant=_refused)
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 

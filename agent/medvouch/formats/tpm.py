@@ -135,6 +135,11 @@ class ClockInfo:
     restart_count: int
     safe: bool
 
+    @property
+    def moment(self) -> tuple[int, int, int]:
+        """Greater for what is later in the life of one TPM, until TPM2_Clear."""
+        return self.reset_count, self.restart_count, self.clock
+
     @classmethod
     def take(cls, cursor: Cursor) -> ClockInfo:
         """The next 17 bytes."""

@@ -11,7 +11,6 @@ from medvouch.crypto.keys import PublicKey
 from medvouch.errors import Refusal
 from medvouch.formats.claims import LedgerHead
 from medvouch.formats.ledger import UNWRITTEN_HEAD, CertifiedCheckpoint, extended
-from medvouch.formats.tpm import ClockInfo
 from medvouch.ledger import refusals
 from medvouch.ledger.statements import VerifiedEntry
 
@@ -43,7 +42,7 @@ def verify_checkpoints(
             raise Refusal(refusals.CHECKPOINT_GAP, detail, place=f"checkpoint {number}")
         counter = found.counter
     for number, (one, other) in enumerate(itertools.pairwise(verified), 1):  # 3
-        if _moment(other.clock) < _moment(one.clock) or other.checkpoint.size < one.checkpoint.size:
+        if other.clock.moment < one.clock.moment or other.checkpoint.size < one.checkpoint.size:
             detail = f"{other.clock} follows {one.clock}"
             raise Refusal(refusals.CHECKPOINT_CLOCK, detail, place=f"checkpoint {number}")
     check_heads([(each.checkpoint.size, each.checkpoint.root) for each in verified], entries)  # 4
@@ -57,10 +56,6 @@ def _certified(
         return verify_checkpoint(certified, attestation_key, names)
     except Refusal as cause:
         raise Refusal(cause.kind, f"{cause.place}: {cause.detail}", place=f"checkpoint {number}") from cause
-
-
-def _moment(clock: ClockInfo) -> tuple[int, int, int]:
-    return clock.reset_count, clock.restart_count, clock.clock
 
 
 def check_heads(heads: Sequence[tuple[int, bytes]], entries: Sequence[VerifiedEntry]) -> None:

@@ -19,7 +19,7 @@ from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.suit_commands import Code, Comparison, Parameters
 from medvouch.formats.suit_manifest import ComponentId, Member, component_name
 from medvouch.update import refusals
-from medvouch.update.payload import Payload, checked
+from medvouch.update.payload import Payload, bounded, checked
 from medvouch.update.platform import Platform
 from medvouch.update.processor import DeviceClass
 from medvouch.update.verification import VerifiedEnvelope, dependency_digest
@@ -211,16 +211,6 @@ def _compatible(scope: Scope) -> None:
     if not scope.held >= _COMPATIBLE:
         detail = "vendor and class are not checked before something is changed"
         raise Refusal(refusals.MANIFEST_INCOMPLETE, detail, place=scope.place)
-
-
-def bounded(chunks: Iterable[bytes], enough: int) -> bytes:
-    """All of it, or its first `enough` bytes."""
-    data = bytearray()
-    for chunk in chunks:
-        data += chunk
-        if len(data) >= enough:
-            break
-    return bytes(data[:enough])
 
 
 def _source(machine: Machine, scope: Scope, uri: str) -> Iterator[bytes]:

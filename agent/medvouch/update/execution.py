@@ -32,7 +32,8 @@ from medvouch.formats.suit_report import (
     SystemClaims,
 )
 from medvouch.update import refusals
-from medvouch.update.commands import HANDLERS, PROPERTIES, Frame, Scope, Unmet, bounded, measured, unmet
+from medvouch.update.commands import HANDLERS, PROPERTIES, Frame, Scope, Unmet, measured, unmet
+from medvouch.update.payload import bounded
 from medvouch.update.platform import Platform
 from medvouch.update.processor import MAX_STEPS, DeviceClass
 from medvouch.update.support import check_supported

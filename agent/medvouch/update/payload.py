@@ -20,6 +20,16 @@ class Payload:
     size: int
 
 
+def bounded(chunks: Iterable[bytes], enough: int) -> bytes:
+    """All of it, or its first `enough` bytes."""
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) >= enough:
+            break
+    return bytes(data[:enough])
+
+
 def checked(chunks: Iterable[bytes], payload: Payload, kept: Iterable[bytes] = ()) -> Iterator[bytes]:
     """The chunks, as long as they stay within the signed size; at the end the whole is held against its digest.
 

@@ -17,6 +17,7 @@ from medvouch.errors import InputError, NetworkFault, Refusal
 from medvouch.ports import Fetcher, MetadataStore
 from medvouch.update import metadata, refusals
 from medvouch.update.metadata import Delegator, TrustedMetadata
+from medvouch.update.payload import bounded
 
 MAX_ROOT_BYTES = 512_000
 MAX_TIMESTAMP_BYTES = 16 << 10
@@ -34,7 +35,7 @@ TRUST = "trust.cbor"
 
 @dataclass(frozen=True)
 class Versions:
-    """Of root, targets and snapshot: what NV remembers, since the disk may be restored to yesterday (DESIGN §7)."""
+    """Of root, targets and snapshot, for a caller whose memory no restored disk undoes; the agent has none yet."""
 
     root: int = 0
     targets: int = 0
@@ -252,13 +253,8 @@ class Repository:
 
     def _fetch(self, url: str, enough: int) -> bytes:
         """All of it, or its first `enough` bytes."""
-        data = bytearray()
         with closing(self._fetcher.fetch(url)) as chunks:
-            for chunk in chunks:
-                data += chunk
-                if len(data) >= enough:
-                    break
-        return bytes(data[:enough])
+            return bounded(chunks, enough)
 
 
 def _responsible(targets: Targets, name: str) -> Iterator[tuple[str, bool]]:

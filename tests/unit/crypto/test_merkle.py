@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from medvouch.crypto import merkle, refusals
+from medvouch.formats.ledger import MAX_PROOF
 from support.refusing import assert_refused
 
 SIZES = range(1, 65)
@@ -102,7 +103,7 @@ def test_inclusion(size: int) -> None:
     leaves, tree = LEAVES[:size], ROOTS[size]
     for index, leaf in enumerate(leaves):
         proof = merkle.inclusion_proof(leaves, index)
-        assert len(proof) <= merkle.MAX_PROOF
+        assert len(proof) <= MAX_PROOF
         merkle.verify_inclusion(leaf, index, size, tree, proof)
         for wrong in altered(proof):
             refuse_inclusion(leaf, index, size, tree, wrong)
@@ -143,7 +144,7 @@ def test_consistency(new: int) -> None:
     """Every tree grows out of every smaller one, by its proof and by nothing else."""
     for old in range(1, new + 1):
         proof = merkle.consistency_proof(LEAVES[:new], old)
-        assert len(proof) <= merkle.MAX_PROOF
+        assert len(proof) <= MAX_PROOF
         merkle.verify_consistency(old, ROOTS[old], new, ROOTS[new], proof)
         for wrong in altered(proof):
             refuse(old, ROOTS[old], new, ROOTS[new], wrong)
