@@ -23,6 +23,7 @@ from medvouch.errors import MedvouchError, Refusal
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.ima import BOOT_AGGREGATE, Entry
 
+ASK_AGAIN = "ask the device for new evidence; if it stays malformed, treat the device as compromised"
 NOTHING_TO_DO = "nothing"
 
 
@@ -132,7 +133,7 @@ def explain(data: bytes, expected: Expectation, anchors: Anchors, policy: Policy
 def _action(error: MedvouchError | None) -> str:
     if error is None:
         return NOTHING_TO_DO
-    return error.remedy or "ask the device for new evidence; if it stays malformed, treat the device as compromised"
+    return error.remedy or ASK_AGAIN
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import logging
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from medvouch.cli.config import Config, as_plain, load
 from medvouch.cli.inspecting import KINDS, advice
 from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, log_to_stderr, show
-from medvouch.cli.parsing import part
+from medvouch.cli.parsing import judged_at, part
 from medvouch.cli.trusting import check_agent_trust, read_trust
 from medvouch.errors import ConfigFault, InputError
 from medvouch.formats.ledger import MAX_BUNDLE_BYTES, Bundle
@@ -127,7 +126,7 @@ def verify(options: argparse.Namespace) -> int:
 
     data = read_bounded(options.file, MAX_FILE_BYTES)
     trust = read_trust(options.trust)
-    at = options.at if options.at is not None else int(time.time())
+    at = judged_at(options)
     document, lines = verify_file(data, trust, nonce=options.nonce, device=options.device, at=at, basis=basis(options))
     show(document, lines, as_json=options.json)
     return 0 if document["status"] in {"affirming", "holds"} else 1
@@ -147,7 +146,7 @@ def explain(options: argparse.Namespace) -> int:
     from medvouch.cli.verifying import explain_evidence  # noqa: PLC0415
 
     data, trust = read_bounded(options.file, MAX_EVIDENCE_BYTES), read_trust(options.trust)
-    at = options.at if options.at is not None else int(time.time())
+    at = judged_at(options)
     explained = explain_evidence(data, trust, nonce=options.nonce, device=options.device, at=at, basis=basis(options))
     if options.html is not None:
         write_durably(options.html, explanation_page.explanation_page(explained).encode())
@@ -158,7 +157,11 @@ def explain(options: argparse.Namespace) -> int:
 def ledger_show(options: argparse.Namespace) -> int:
     """`medvouch ledger show`: what it says, nothing of it checked."""
     data = read_bounded(options.file, MAX_BUNDLE_BYTES) if options.file else _exported(options)
-    document, lines = inspect_ledger(data)
+    try:
+        document, lines = inspect_ledger(data)
+    except InputError as error:
+        detail, remedy = f"{options.file or 'of the agent'}: {error.detail}", advice(data, "ledger")
+        raise InputError(error.code, detail, place=error.place, remedy=remedy) from error
     show(document, [*lines, "", "read, not checked: see `medvouch ledger verify`"], as_json=options.json)
     return 0
 
@@ -168,7 +171,7 @@ def ledger_verify(options: argparse.Namespace) -> int:
     from medvouch.cli.verifying import verify_ledger  # noqa: PLC0415 - as above
 
     data, trust = read_bounded(options.file, MAX_BUNDLE_BYTES), read_trust(options.trust)
-    at = options.at if options.at is not None else int(time.time())
+    at = judged_at(options)
     document, lines = verify_ledger(data, trust, device=options.device, at=at)
     show(document, lines, as_json=options.json)
     return 0 if document["status"] == "holds" else 1

@@ -94,7 +94,8 @@ def _parsed(path: Path, parse: Callable[[bytes], T], limit: int) -> T:
     try:
         return parse(read_bounded(path, limit))
     except InputError as error:
-        raise InputError(error.code, f"{path}: {error.detail}", place=error.place, remedy=error.remedy) from error
+        remedy = error.remedy or f"mend {path}, or name the right file"
+        raise InputError(error.code, f"{path}: {error.detail}", place=error.place, remedy=remedy) from error
 
 
 def _documents(draft: Draft, folder: Path) -> Documents:

@@ -9,13 +9,19 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from medvouch.attestation.replay import replayed_pcrs
-from medvouch.cli.inspecting_records import inspect_cel, inspect_corim, inspect_cose, inspect_quote, inspect_systemd
+from medvouch.cli.inspecting_records import (
+    attached,
+    inspect_cel,
+    inspect_corim,
+    inspect_cose,
+    inspect_quote,
+    inspect_systemd,
+)
 from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, moment
 from medvouch.errors import InputError
 from medvouch.formats import event_text, eventlog, ima, ima_ascii, uefi
 from medvouch.formats.cmw import Collection
-from medvouch.formats.cose import Sign1
 from medvouch.formats.ear import Ear
 from medvouch.formats.eat import Eat
 from medvouch.formats.ima_signature import ImaSignature
@@ -73,9 +79,14 @@ def _eventlog_lines(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def ima_entries(data: bytes) -> tuple[ima.Entry, ...]:
+    """The entries of a list, binary or ASCII."""
+    return ima_ascii.parse_ascii(data.decode()) if is_ascii_list(data) else ima.parse_binary(data)
+
+
 def inspect_ima(data: bytes) -> Inspected:
     """An IMA list, binary or ASCII. An entry that is a violation stands for no file's digest."""
-    entries = ima_ascii.parse_ascii(data.decode()) if is_ascii_list(data) else ima.parse_binary(data)
+    entries = ima_entries(data)
     rows = [_measurement(entry) for entry in entries]
     violations = [row for row in rows if row["violation"]]
     lines = [f"IMA measurement list: {_count(rows, 'entry', 'entries')}, {_count(violations, 'violation')}"]
@@ -128,12 +139,12 @@ def is_ascii_list(data: bytes) -> bool:
 
 def inspect_eat(data: bytes) -> Inspected:
     """An Entity Attestation Token: the claims inside a COSE_Sign1, its signature not checked."""
-    return _claims(Eat.parse(_payload(data)))
+    return _claims(Eat.parse(attached(data)))
 
 
 def inspect_ear(data: bytes) -> Inspected:
     """An attestation result: the claims inside a COSE_Sign1, its signature not checked."""
-    return _claims(Ear.parse(_payload(data)))
+    return _claims(Ear.parse(attached(data)))
 
 
 def inspect_cmw(data: bytes) -> Inspected:
@@ -214,13 +225,6 @@ def _parameters(parameters: Parameters) -> str:
 
 def _words(number: enum.IntEnum) -> str:
     return number.name.lower().replace("_", "-")
-
-
-def _payload(data: bytes) -> bytes:
-    payload = Sign1.parse(data).payload
-    if payload is None:
-        raise InputError("cose-malformed", "the payload is detached")
-    return payload
 
 
 def _claims(claims: Any) -> Inspected:

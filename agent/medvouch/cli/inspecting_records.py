@@ -101,7 +101,7 @@ def inspect_cose(data: bytes) -> Inspected:
 def inspect_corim(data: bytes) -> Inspected:
     """Reference values as a CoRIM, by themselves or in a COSE_Sign1 whose signature is not checked."""
     signed = data[:1] == _SIGN1_HEAD
-    corim = Corim.parse(_attached(data) if signed else data)
+    corim = Corim.parse(attached(data) if signed else data)
     rows = [
         {
             "tag": _identifier(tag.id),
@@ -120,7 +120,8 @@ def inspect_corim(data: bytes) -> Inspected:
     return document, lines
 
 
-def _attached(data: bytes) -> bytes:
+def attached(data: bytes) -> bytes:
+    """The payload of a COSE_Sign1; InputError `cose-malformed` where it is elsewhere."""
     payload = Sign1.parse(data).payload
     if payload is None:
         raise InputError("cose-malformed", "the payload is detached")

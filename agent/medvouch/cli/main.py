@@ -15,7 +15,7 @@ from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
 from medvouch.cli.installing import DEFAULT_USER, installer
 from medvouch.cli.output import accept_any_text, fail
-from medvouch.cli.parsing import EXIT_CODES, Parser, Run, command, existing_file, out_file
+from medvouch.cli.parsing import EXIT_CODES, Parser, Run, command, existing_file, hex_bytes, out_file
 from medvouch.errors import MedvouchError
 from medvouch.formats.eat import NONCE_SIZES
 
@@ -176,7 +176,9 @@ def _add_verify_quote(subparsers: Subparsers) -> None:
         ("pcrs", "PCR values, serialized or values alone"),
     ):
         parser.add_argument(f"--{name}", required=True, type=existing_file, metavar="FILE", help=what)
-    parser.add_argument("--nonce", required=True, type=_hex, metavar="HEX", help="the qualifying data that was asked")
+    parser.add_argument(
+        "--nonce", required=True, type=hex_bytes, metavar="HEX", help="the qualifying data that was asked"
+    )
     what = "hash of a plain signature (default sha256)"
     parser.add_argument("--hash", choices=["sha256", "sha384", "sha512"], default="sha256", help=what)
     parser.add_argument("--eventlog", type=existing_file, metavar="FILE", help="TCG event log to replay")
@@ -289,15 +291,8 @@ def _add_release(subparsers: Subparsers) -> None:
     releasing.add_parsers(steps)
 
 
-def _hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not hexadecimal") from None
-
-
 def _nonce(text: str) -> bytes:
-    nonce = _hex(text)
+    nonce = hex_bytes(text)
     if len(nonce) not in NONCE_SIZES:
         raise argparse.ArgumentTypeError(f"{len(nonce)} bytes where 8 to 64 are wanted")
     return nonce

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +72,22 @@ def out_file(text: str) -> Path:
     path = _no_directory(text)
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no directory {path.parent}")
+    if path.exists() and not path.is_file():  # it would be replaced, and /dev/null with it
+        raise argparse.ArgumentTypeError(f"{text} is a device or a pipe, not a file")
     return path
+
+
+def hex_bytes(text: str) -> bytes:
+    """An argument in hexadecimal."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not hexadecimal") from None
+
+
+def judged_at(options: argparse.Namespace) -> int:
+    """`--at`, or now; seconds since 1970."""
+    return options.at if options.at is not None else int(time.time())
 
 
 def _no_directory(text: str) -> Path:

@@ -70,7 +70,8 @@ def _said(path: Path) -> _Said:
     try:
         return _read(data)
     except InputError as error:
-        raise InputError(error.code, f"{path}: {error.detail}", place=error.place) from error
+        remedy = error.remedy or "name a whole file that a release or a boot left"
+        raise InputError(error.code, f"{path}: {error.detail}", place=error.place, remedy=remedy) from error
 
 
 def _read(data: bytes) -> _Said:

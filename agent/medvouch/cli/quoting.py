@@ -9,13 +9,13 @@ from medvouch.adapters.files import read_bounded
 from medvouch.attestation.evidence import MAX_EVIDENCE_BYTES, MAX_STRUCTURE_BYTES
 from medvouch.attestation.quotes import VerifiedQuote, check_nonce, signed_quote, verify_quote
 from medvouch.attestation.replay import Logs, ReplayRefusal, Table, replay
-from medvouch.cli.inspecting import is_ascii_list
+from medvouch.cli.inspecting import ima_entries
 from medvouch.cli.output import aligned, show
 from medvouch.cli.verifying import pcr_lines, pcr_rows
 from medvouch.crypto.keys import PublicKey, load_public_pem
 from medvouch.crypto.tpm import tpmt_signature
-from medvouch.errors import MedvouchError, UsageFault
-from medvouch.formats import eventlog, ima, ima_ascii, tpm2_tools
+from medvouch.errors import InputError, Refusal, UsageFault
+from medvouch.formats import eventlog, ima, tpm2_tools
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import EventLog
 from medvouch.formats.tpm import SignedAttest
@@ -37,7 +37,7 @@ def verify(options: argparse.Namespace) -> int:
         document |= _described(quote)
         if options.eventlog:
             table = replay(_logs(options), quote.pcrs).table
-    except MedvouchError as error:
+    except (InputError, Refusal) as error:
         table = error.table if isinstance(error, ReplayRefusal) else None
         refused = {"code": error.code, "detail": error.detail, "place": error.place, "remedy": error.remedy}
         document |= {"status": "contraindicated", **refused}
@@ -94,6 +94,5 @@ def _logs(options: argparse.Namespace) -> Logs:
     firmware: EventLog = eventlog.parse(read_bounded(options.eventlog, MAX_EVIDENCE_BYTES))
     entries: tuple[ima.Entry, ...] = ()
     if options.ima:
-        data = read_bounded(options.ima, MAX_EVIDENCE_BYTES)
-        entries = ima_ascii.parse_ascii(data.decode()) if is_ascii_list(data) else ima.parse_binary(data)
+        entries = ima_entries(read_bounded(options.ima, MAX_EVIDENCE_BYTES))
     return Logs(uefi=firmware, ima=entries)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medvouch.cli.parsing import Run, command, part
+from medvouch.cli.parsing import Run, command, hex_bytes, part
 from medvouch.formats.directive import MAX_TARGET_NAME
 
 UEID_BYTES = 33
@@ -105,10 +105,7 @@ def _folder(text: str) -> Path:
 
 
 def _ueid(text: str) -> bytes:
-    try:
-        ueid = bytes.fromhex(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not hexadecimal") from None
+    ueid = hex_bytes(text)
     if len(ueid) != UEID_BYTES:
         raise argparse.ArgumentTypeError(f"{len(ueid)} bytes where a UEID has {UEID_BYTES}")
     return ueid

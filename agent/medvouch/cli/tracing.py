@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from medvouch.assurance.bundle import VerifiedLife
 from medvouch.assurance.lineage import Installation, Makers, trace
 from medvouch.cli.gating import read_record
 from medvouch.cli.output import aligned, moment, show
+from medvouch.cli.parsing import judged_at
 from medvouch.cli.trusting import keys_at, read_trust, role_of
 from medvouch.cli.verifying import verified_life
 from medvouch.formats.ledger import MAX_BUNDLE_BYTES
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 def lineage(options: argparse.Namespace) -> int:
     """`medvouch ledger lineage`. A ledger that does not hold is refused: see `medvouch ledger verify`."""
     data, trust = read_bounded(options.file, MAX_BUNDLE_BYTES), read_trust(options.trust)
-    at = options.at if options.at is not None else int(time.time())
+    at = judged_at(options)
     records = [read_record(path) for path in options.record]
     life = verified_life(data, trust, device=options.device, at=at)
     makers = Makers(*(_keys(trust, role, at) for role in ("release", "quality")))

@@ -13,7 +13,7 @@ from medvouch.assurance.release_references import release_references
 from medvouch.attestation import refusals
 from medvouch.attestation.appraisal import Anchors, Appraisal, Expectation, appraise
 from medvouch.attestation.evidence import UnverifiedEvidence
-from medvouch.attestation.explanation import Explanation, explain
+from medvouch.attestation.explanation import ASK_AGAIN, Explanation, explain
 from medvouch.attestation.policy import RELEASE_POLICY, Policy
 from medvouch.attestation.reference import verify_references
 from medvouch.attestation.replay import ReplayRefusal, Status, Table
@@ -202,7 +202,7 @@ def _refused(kind: str, error: MedvouchError) -> Verified:
         "code": error.code,
         "detail": error.detail,
         "place": error.place,
-        "remedy": error.remedy,
+        "remedy": error.remedy or (ASK_AGAIN if kind == "evidence" else "get the whole file again, unaltered"),
     }
     lines = aligned(document)
     if isinstance(error, ReplayRefusal):

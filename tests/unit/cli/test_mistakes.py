@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def files(tmp_path: Path) -> Path:
     (folder / "garbage").write_bytes(bytes(range(256)) * 4)
     (folder / "text").write_text("just some words\n")
     (folder / "unreadable").symlink_to("unreadable")  # for root too
+    os.mkfifo(folder / "pipe")
     with (folder / "huge").open("wb") as file:
         file.truncate(33 * 1024 * 1024)
     return folder
@@ -58,6 +60,15 @@ def files(tmp_path: Path) -> Path:
         (("verify", "{text}", "--trust", "{text}", "--at", "0001-01-01T00:00+14:00"), 2, "usage", "is not a time"),
         (("verify", "{text}", "--trust", "{text}", "--at", "1969-12-31"), 2, "usage", "is not between 1970 and"),
         (("attest", "--nonce", NONCE), 2, "usage", "--out"),
+        (("attest", "--nonce", NONCE, "--out", "{pipe}"), 2, "usage", "is a device or a pipe"),
+        (("ledger", "show", "{empty}"), 1, "cbor-truncated", "name a whole file that holds a device's ledger"),
+        (("release", "predict", "{empty}", "{empty}"), 1, "file-malformed", "name the file that a release"),
+        (
+            ("release", "gate", "{empty}", "--known-exploited", "{empty}", "--first", "--out", "{missing}"),
+            1,
+            "release-malformed",
+            "or name the right file",
+        ),
         (("attest", "--nonce", NONCE, "--out", "{}"), 2, "usage", "is a directory"),
         (("attest", "--nonce", NONCE, "--out", "{missing}/x"), 2, "usage", "there is no directory"),
         (("attest", "--nonce", NONCE, "--out", "y" * 300), 2, "usage", "File name too long"),

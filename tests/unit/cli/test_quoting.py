@@ -100,6 +100,13 @@ def test_files_that_are_nothing(medvouch: Caller, files: dict[str, Path], name: 
     assert (exit_code, document["status"], document["code"]) == (1, "contraindicated", code)
 
 
+def test_a_log_that_cannot_be_read_says_nothing_of_the_device(medvouch: Caller, files: dict[str, Path]) -> None:
+    files["eventlog"].unlink()
+    files["eventlog"].symlink_to("nowhere")
+    code, document = judge(medvouch, files, "eventlog")
+    assert (code, document["error"]["code"]) == (6, "file-missing")
+
+
 def test_wrong_use(medvouch: Caller, files: dict[str, Path]) -> None:
     code, document = judge(medvouch, files, "ima")
     assert (code, document["error"]["code"]) == (2, "usage")

@@ -80,7 +80,9 @@ def test_what_is_nothing_is_a_negative_verdict(medvouch: Caller, site: Site, fil
     called = medvouch("verify", file, "--trust", site.trust_path)
     assert (called.code, called.err) == (1, "")
     assert "status  contraindicated\n" in called.out
-    assert medvouch("verify", file, "--trust", site.trust_path, "--json").json["code"]
+    document = medvouch("verify", file, "--trust", site.trust_path, "--json").json
+    assert document["code"]
+    assert document["remedy"]
 
 
 def test_a_trust_document_serves_until_it_expires(medvouch: Caller, site: Site, file: Path) -> None:
