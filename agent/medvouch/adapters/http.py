@@ -13,9 +13,10 @@ import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from medvouch import __version__
@@ -187,7 +188,7 @@ class HttpRemote:
             if at.proxy:
                 connection.set_tunnel(parts.hostname or "", parts.port, headers=dict(at.proxy.headers))
         try:
-            with _within(at.timeout_s, lambda: connection.sock):
+            with _within(at.timeout_s, lambda: connection.sock), _answers_closed(connection):
                 connection.connect()
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         except OSError as error:
@@ -258,6 +259,25 @@ def _within(seconds: float, wire: Callable[[], socket.socket | None]) -> Generat
         timer.join()
         if over.is_set():
             raise TimeoutError(f"timed out after {seconds:g} s")
+
+
+@contextmanager
+def _answers_closed(connection: http.client.HTTPConnection) -> Iterator[None]:
+    """Python before 3.11.4 leaves a proxy's answer open where that refuses the tunnel, and so the socket."""
+    answers: list[http.client.HTTPResponse] = []
+
+    class Answer(http.client.HTTPResponse):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            answers.append(self)
+
+    connection.response_class = Answer
+    try:
+        yield
+    finally:
+        connection.response_class = http.client.HTTPResponse
+        for each in answers:
+            each.close()
 
 
 def _piece(url: str, response: http.client.HTTPResponse, start: int, end: int | None) -> int:
