@@ -83,6 +83,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Managed
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
     try:
         while not (tmp_path / "bus").exists():
+            assert bus.poll() is None
             time.sleep(0.01)
         with SwTpm(tmp_path / "tpm"):
             pass
@@ -106,13 +107,17 @@ def test_two_users_with_more_keys_than_the_tpm_has_room_for(manager: Managed) ->
         parent = tpm.persist(tpm.create_primary(PARENT_TEMPLATE), PARENT)
         lak = tpm.persist(tpm.load(parent, tpm.create(parent, LAK_TEMPLATE)), LAK)
         keys = [tpm.load(parent, tpm.create(parent, LDEVID_TEMPLATE)) for _ in range(4)]
-        other = subprocess.Popen([sys.executable, "-c", OTHER_USER, TCTI], stdout=subprocess.PIPE, text=True)
-        assert other.stdout is not None
-        assert other.stdout.readline() == "ready\n"
-        for number in range(40):
-            tpm.quote(lak, number.to_bytes(8, "big"), ONE)
-            assert len(tpm.sign(keys[number % 4], bytes(32))) == 64
-        assert other.communicate(timeout=WAIT_S)[0] == "done\n"
+        command = [sys.executable, "-c", OTHER_USER, TCTI]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+            try:
+                assert other.stdout is not None
+                assert other.stdout.readline() == "ready\n"
+                for number in range(40):
+                    tpm.quote(lak, number.to_bytes(8, "big"), ONE)
+                    assert len(tpm.sign(keys[number % 4], bytes(32))) == 64
+                assert other.communicate(timeout=WAIT_S)[0] == "done\n"
+            finally:
+                other.kill()
 
 
 def test_a_resource_manager_that_dies_and_is_started_again(manager: Managed) -> None:

@@ -89,7 +89,6 @@ STEPS: dict[str, Change] = {
 # --- logs that replay to the very PCRs that were quoted ---------------------------------------------------------------
 
 T = EventType
-NO_DIGEST = {SHA256: bytes(32)}
 _POLICY, _FILE = T.EV_EFI_VARIABLE_DRIVER_CONFIG, b"\4\4\10\0" + "a\0".encode("utf-16-le") + b"\x7f\xff\4\0"
 
 

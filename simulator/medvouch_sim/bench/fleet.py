@@ -62,7 +62,11 @@ def _run(devices: int) -> dict[str, Any]:
             said, _ = process.communicate()
         except BaseException:
             process.send_signal(signal.SIGINT)
-            process.wait(STOP_S)
+            try:
+                process.communicate(timeout=STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
             raise
         if process.returncode:
             raise EnvironmentFault("fleet-failed", said.strip(), remedy=f"run `medvouch-sim fleet --devices {devices}`")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medvouch.errors import EnvironmentFault, MissingPart
@@ -61,7 +61,10 @@ def service(folder: Path, image: Path) -> Iterator[Callable[[], float]]:
             yield install
         finally:
             served.terminate()
-            served.wait(_STOP_S)
+            with suppress(subprocess.TimeoutExpired):
+                served.wait(_STOP_S)
+            served.kill()
+            served.wait()
 
 
 def _configure(folder: Path, image: Path) -> None:

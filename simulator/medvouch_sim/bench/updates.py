@@ -166,7 +166,7 @@ def _delta(folder: Path, effort: Effort, say: Callable[[str], None]) -> Figure:
     release = publish(served, indexed=True)
     with RepositoryServer(served) as server, Relay(server.port) as wire:
         device.install(release, f"http://127.0.0.1:{wire.port}")
-        wired = wire.to_client + wire.to_server
+    wired = wire.to_client + wire.to_server
     size = effort.delta_mib * MIB
     return Figure(DELTA, wired, "bytes", "the image", size, round(wired / size, 5))
 
@@ -196,7 +196,7 @@ def _resume(folder: Path, effort: Effort, say: Callable[[str], None]) -> Figure:
             _until_written(device, effort.resume_mib * MIB // 2, process)
             process.kill()
         device.install(release, base)
-        wired = wire.to_client
+    wired = wire.to_client
     needed = sum((served / name).stat().st_size for name in (IMAGE, f"{IMAGE}.blocks"))
     return Figure(RESUME, wired - needed, "bytes")
 

@@ -96,17 +96,21 @@ def answering(path: Path, answer: bytes) -> Iterator[HelperLogs]:
     """Something listens there and gives this one answer to whatever is asked."""
 
     def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(1000)
-            with suppress(ConnectionError):
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
                 connection.sendall(answer)
 
     with listen(path, os.getuid()) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
-        yield HelperLogs(path, limit=1000)
-        thread.join()
+        try:
+            yield HelperLogs(path, limit=1000)
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def test_logs_come_through_whole_and_absent_ones_as_absent(logs: Logs) -> None:

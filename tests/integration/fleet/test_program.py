@@ -59,23 +59,26 @@ def test_a_failing_gateway_is_reported(tmp_path: Path) -> None:
     assert "attested 3/3, 1 failed" in done.stderr
 
 
+def _well_under_way(out: Path) -> bool:
+    running = belonging_to(out, PROGRAM)
+    return len(running) > 10 and any("mosquitto" in line for line in running)
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGKILL", -signal.SIGKILL)])
 def test_ended_early_it_leaves_nothing_running(tmp_path: Path, name: str, code: int) -> None:
     out = tmp_path / "out"
     with subprocess.Popen(command(out, "--devices", 60), env=ENVIRONMENT, start_new_session=True) as process:
-        until(
-            lambda: (
-                len(belonging_to(out, PROGRAM)) > 10 and any("mosquitto" in line for line in belonging_to(out, PROGRAM))
-            )
-        )
-        started = descendants(process.pid)
-        if name == "SIGINT":
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
-        else:
+        try:
+            until(lambda: _well_under_way(out))
+            started = descendants(process.pid)
+            if name == "SIGINT":
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
+            else:
+                process.kill()
+            assert process.wait(PATIENCE_S) == code
+        finally:
             process.kill()
-        assert process.wait(PATIENCE_S) == code
-    until(lambda: not any(alive(pid) for pid in started))
-    assert belonging_to(out, PROGRAM) == []
+    until(lambda: not any(alive(pid) for pid in started) and not belonging_to(out, PROGRAM))
     assert (name == "SIGKILL") == (out / "gateways").exists()
 
 

@@ -20,7 +20,6 @@ from support.hearing import life, row, update, whole_life
 
 HOSTILE = "<script>alert(\"1\")</script> & 'x' \x1b[31m \x00 \u202e \ud800 ]]> -->"
 VOID = {"meta", "br"}
-PAINTED = {"path", "circle"}
 
 
 class Reader(HTMLParser):
