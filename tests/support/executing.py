@@ -14,7 +14,8 @@ from medvouch.formats.suit_manifest import Common, ComponentId, Manifest, Member
 from medvouch.update.execution import Execution, Procedure
 from medvouch.update.processor import DeviceClass
 from medvouch.update.verification import VerifiedEnvelope, verify_envelope
-from support.suit import CHECKS, DEVICE, IMAGE, QUALITY_KEYS, RELEASE_KEYS, enclosed, override, signed, verified
+from medvouch_sim.suit_setting import override
+from support.suit import CHECKS, DEVICE, IMAGE, QUALITY_KEYS, RELEASE_KEYS, enclosed, signed, verified
 
 CAPACITY = 1 << 20
 OLD = b"old system"

@@ -13,6 +13,7 @@ from typing import Any
 
 from medvouch.adapters.mqtt import MqttTransport
 from medvouch.collector.collector import Collector
+from medvouch.collector.registry import EnrolledDevice
 from medvouch.crypto.keys import Signer, SoftwareSigner
 from medvouch.daemon.agent import Agent
 from medvouch.messages import topics
@@ -60,6 +61,16 @@ class Scene:
     def agent(self) -> Agent:
         assert self.gateway.agent is not None
         return self.gateway.agent
+
+    @property
+    def record(self) -> EnrolledDevice:
+        """The device as the collector enrolled it."""
+        record = self.collector.registry.find(self.device)
+        assert record is not None
+        return record
+
+    async def commissioned(self) -> None:
+        await self.collector.challenger.commander.ask(self.device, "commission", {"owner": HOSPITAL})
 
     @property
     def mark(self) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.formats.suit import Envelope, wrapped_digest
-from medvouch.formats.suit_commands import Code, Command, CommandSequence, Parameters
+from medvouch.formats.suit_commands import Code, Command, CommandSequence
 from medvouch.formats.suit_manifest import Common, Manifest, Member
 from medvouch.release.manifests import add_signature, build_manifest, integrated, sign_envelope
 from medvouch.update.payload import Payload
 from medvouch.update.processor import EPOCH_LABEL, REFERENCE, SLOT, DeviceClass, InstallPlan, plan
 from medvouch.update.verification import RoleKeys, VerifiedEnvelope, verify_envelope
+from medvouch_sim.suit_setting import override
 from support.authorities import key
 
 RELEASE = tuple(SoftwareSigner(key(f"release {number}")) for number in range(3))
@@ -51,14 +52,6 @@ def verified(data: bytes) -> VerifiedEnvelope:
 
 def planned(data: bytes) -> InstallPlan:
     return plan(verified(data), DEVICE)
-
-
-def override(**parameters: Any) -> Command:
-    return Command(Code.OVERRIDE_PARAMETERS, Parameters(**parameters))
-
-
-def select(index: int | bool | tuple[int, ...]) -> Command:
-    return Command(Code.SET_COMPONENT_INDEX, index)
 
 
 CHECKS = (Command(Code.VENDOR_IDENTIFIER, 15), Command(Code.CLASS_IDENTIFIER, 15))

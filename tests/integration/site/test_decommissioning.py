@@ -24,7 +24,7 @@ from medvouch.attestation.results import verify_signed
 from medvouch.attestation.sanitisation import SELECTION, VerifiedSanitisation, verify_sanitisation
 from medvouch.collector import decommissioning as collector_side
 from medvouch.collector.commanding import CommandRefused
-from medvouch.collector.registry import Ended, EnrolledDevice
+from medvouch.collector.registry import Ended
 from medvouch.crypto import refusals as crypto_refusals
 from medvouch.crypto.refusals import ESCROW_UNOPENED
 from medvouch.daemon import data_key, departing
@@ -43,15 +43,9 @@ from support.store import kept, ledger
 NONCE = bytes(range(32))
 
 
-def record_of(scene: Scene) -> EnrolledDevice:
-    record = scene.collector.registry.find(scene.device)
-    assert record is not None
-    return record
-
-
 def lockout_of(scene: Scene) -> bytes:
     """The owner opens the escrow."""
-    record = record_of(scene)
+    record = scene.record
     return open_escrow(record.escrow, private_key("owner"), record.ek_hash).lockout
 
 
@@ -59,10 +53,6 @@ def ended(scene: Scene) -> Ended:
     found = scene.collector.registry.ended(scene.device)
     assert found is not None
     return found
-
-
-async def commissioned(scene: Scene) -> None:
-    await scene.collector.challenger.commander.ask(scene.device, "commission", {"owner": HOSPITAL})
 
 
 async def decommissioned(scene: Scene) -> VerifiedSanitisation:
@@ -89,8 +79,8 @@ async def refusal_at_start(scene: Scene) -> Refusal:
 
 
 async def test_the_whole_end_of_a_life(serving: Scene) -> None:
-    await commissioned(serving)
-    record, lockout = record_of(serving), lockout_of(serving)
+    await serving.commissioned()
+    record, lockout = serving.record, lockout_of(serving)
     before = await serving.collector.challenger.challenge(serving.device)
     await serving.state("attestation")
     stored = kept(serving, data_key.DATA_KEY)
@@ -144,7 +134,7 @@ async def test_the_whole_end_of_a_life(serving: Scene) -> None:
 
 
 async def test_the_whole_life_is_proven_without_the_device(serving: Scene) -> None:
-    await commissioned(serving)
+    await serving.commissioned()
     await serving.collector.challenger.challenge(serving.device)
     proof = await decommissioned(serving)
     there = ended(serving)
@@ -398,13 +388,13 @@ async def reenrolled(scene: Scene) -> None:
 
 
 async def test_a_next_owner_enrols_it_anew_and_its_floor_stays(serving: Scene) -> None:
-    record = record_of(serving)
+    record = serving.record
     serving.collector.registry.raise_floor(record.ek_hash, 1)
-    first = record_of(serving)
+    first = serving.record
     await decommissioned(serving)
     serving.collector.registry.raise_floor(record.ek_hash, 5)
     await reenrolled(serving)
-    second = record_of(serving)
+    second = serving.record
     assert (second.device, second.ek_hash) == (first.device, first.ek_hash)
     assert second.attestation_key != first.attestation_key
     assert not set(second.certificates) & set(first.certificates)
@@ -430,13 +420,13 @@ async def test_an_old_proof_ends_no_new_life(serving: Scene) -> None:
 
     await serving.send(topic, old.sanitisation)  # is acknowledged once more, and that is all
     await serving.first(lambda heard: heard.topic == topics.Enrolment("somebody", "released"), since=0)
-    record = record_of(serving)
+    record = serving.record
 
     serving.collector.registry.sanitising(serving.device, collector_side.Sanitising(NONCE, b""))
     await serving.send(topic, old.sanitisation)
     refused = await serving.collected("sanitisation-refused", since=mark)
     assert (refused["about"], refused["code"]) == ("somebody", "sanitisation-binding-mismatch")
-    assert record_of(serving) == record
+    assert serving.record == record
 
 
 async def test_proofs_that_nobody_asked_for_or_that_are_none(serving: Scene) -> None:
@@ -489,7 +479,7 @@ async def test_no_proof_in_time(serving: Scene, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_an_escrow_opens_for_its_owner_and_its_gateway_alone(serving: Scene) -> None:
-    record = record_of(serving)
+    record = serving.record
     auths = open_escrow(record.escrow, private_key("owner"), record.ek_hash)
     assert (len(auths.owner), len(auths.lockout)) == (32, 32)
     assert_refused(ESCROW_UNOPENED, open_escrow, record.escrow, private_key("support"), record.ek_hash)

@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 from medvouch.attestation.provisioning import FLOOR_COUNTER
-from medvouch.collector.registry import EnrolledDevice
 from medvouch.crypto.floor import approve
 from medvouch.crypto.tpm import software_public
 from medvouch.daemon.floor import FloorKeeper, security_epoch
@@ -38,12 +37,6 @@ def install(scene: Scene, release: str) -> None:
     slots.activate(slots.other())
 
 
-def record_of(scene: Scene) -> EnrolledDevice:
-    record = scene.collector.registry.find(scene.device)
-    assert record is not None
-    return record
-
-
 async def in_tpm(scene: Scene) -> int:
     agent, identity = scene.agent, scene.agent.standing.identity
     assert identity is not None
@@ -51,7 +44,7 @@ async def in_tpm(scene: Scene) -> int:
 
 
 def approval(scene: Scene, counter: int | None, **changes: Any) -> FloorApproval:
-    record = record_of(scene)
+    record = scene.record
     given = {"signer": signer("appraiser"), "reference": ueid(record.ek_hash), "name": record.nv_names["floor"]}
     return approve(counter=counter, **{**given, **changes})
 
@@ -62,13 +55,13 @@ async def refused(scene: Scene, identifier: str, value: object) -> str:
 
 async def test_it_rises_step_by_step_after_the_verdict_and_stays(newer: Scene) -> None:
     assert (await newer.collector.challenger.challenge(newer.device)).error is None
-    base = record_of(newer).floor_base
+    base = newer.record.floor_base
     assert (await newer.event("floor-raised", security_epoch=1))["counter"] == base + 1
     assert (await newer.event("floor-raised", security_epoch=2))["counter"] == base + 2
     await newer.state("identity", security_epoch=2)
-    await eventually(lambda: record_of(newer).raised_epoch == 2)
+    await eventually(lambda: newer.record.raised_epoch == 2)
     assert await in_tpm(newer) == newer.agent.standing.security_epoch == 2
-    assert newer.collector.registry.floor(record_of(newer).ek_hash) == 2
+    assert newer.collector.registry.floor(newer.record.ek_hash) == 2
     steps = [entry for entry in ledger(newer) if entry.machine == "floor"]
     assert [(entry.before, entry.after, entry.cause) for entry in steps] == [
         ("0", "1", "approval"), ("1", "2", "approval"),
@@ -96,7 +89,7 @@ async def test_not_while_an_update_is_under_way(newer: Scene, state: str) -> Non
     attester = newer.agent.attesting._attester  # type: ignore[union-attr]
     attester._update_state = lambda: state
     assert (await newer.collector.challenger.challenge(newer.device)).error is None
-    assert newer.collector.registry.floor(record_of(newer).ek_hash) == 0
+    assert newer.collector.registry.floor(newer.record.ek_hash) == 0
     attester._update_state = lambda: "self_checked"
     assert (await newer.collector.challenger.challenge(newer.device)).error is None
     await newer.event("floor-raised", security_epoch=2)
@@ -105,19 +98,19 @@ async def test_not_while_an_update_is_under_way(newer: Scene, state: str) -> Non
 async def test_an_answer_that_was_lost_is_asked_for_again_after_the_next_verdict(newer: Scene) -> None:
     registry = newer.collector.registry
     assert (await newer.collector.challenger.challenge(newer.device)).error is None
-    await eventually(lambda: record_of(newer).raised_epoch == 2)
-    base = record_of(newer).floor_base
+    await eventually(lambda: newer.record.raised_epoch == 2)
+    base = newer.record.floor_base
     registry.risen(newer.device, base + 1)  # as if the second answer had never come
     mark = newer.mark
     assert (await newer.collector.challenger.challenge(newer.device)).error is None
-    await eventually(lambda: record_of(newer).raised_epoch == 2)
+    await eventually(lambda: newer.record.raised_epoch == 2)
     assert await in_tpm(newer) == 2
     told = [heard for heard in newer.observer.heard[mark:] if getattr(heard.topic, "kind", "") == "floor-raised"]
     assert told == []
 
 
 async def test_a_rise_that_power_interrupted_is_recorded_when_it_is_repeated(serving: Scene) -> None:
-    counter = record_of(serving).floor_base
+    counter = serving.record.floor_base
     good = approval(serving, counter)
     agent, identity = serving.agent, serving.agent.standing.identity
     assert identity is not None
@@ -135,7 +128,7 @@ async def test_a_rise_that_power_interrupted_is_recorded_when_it_is_repeated(ser
 
 
 async def test_approvals_that_are_spent_early_or_of_another(serving: Scene) -> None:
-    counter = record_of(serving).floor_base
+    counter = serving.record.floor_base
     first = approval(serving, counter)
     ask = serving.collector.challenger.commander.ask
     for step in (counter, counter + 1):
@@ -156,7 +149,7 @@ async def test_approvals_that_are_spent_early_or_of_another(serving: Scene) -> N
 
 
 async def test_the_tpm_refuses_where_the_agent_would_not(serving: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    counter = record_of(serving).floor_base
+    counter = serving.record.floor_base
     good = approval(serving, counter)
     await serving.collector.challenger.commander.ask(serving.device, "floor", {"approval": good.encode()})
     await serving.collector.challenger.commander.ask(

@@ -39,12 +39,8 @@ def ledger(scene: Scene) -> tuple[tuple[VerifiedEntry, ...], list[CertifiedCheck
     return verify_entries(entries, key, Author(identity.device_id, identity.ueid)), checkpoints
 
 
-async def commissioned(scene: Scene) -> None:
-    await scene.collector.challenger.commander.ask(scene.device, "commission", {"owner": HOSPITAL})
-
-
 async def test_every_transition_is_an_entry_that_the_tpm_confirms(serving: Scene) -> None:
-    await commissioned(serving)
+    await serving.commissioned()
     outcome = await serving.collector.challenger.challenge(serving.device)
     await serving.state("attestation")
     entries, checkpoints = ledger(serving)
@@ -90,7 +86,7 @@ async def test_a_disk_put_back_to_yesterday_is_noticed_on_both_sides(serving: Sc
     mark = serving.mark
     await serving.gateway.start_agent()
     await serving.status("online", since=mark)
-    await commissioned(serving)
+    await serving.commissioned()
     assert (await serving.collector.challenger.challenge(serving.device)).error is None
     await serving.gateway.shut_down()
     for leftover in database(serving).parent.glob("state.db-*"):

@@ -22,9 +22,10 @@ from medvouch.formats.suit_commands import Code, Command, dump_sequence
 from medvouch.formats.suit_manifest import Member
 from medvouch.formats.uefi import GLOBAL_VARIABLE, Variable
 from medvouch_sim.fixtures import private_key
+from medvouch_sim.suit_setting import override
 from support.boots import SHA1, SHA256, BootBuilder
 from support.cli import HOSTILE, Caller, assert_steers_no_terminal
-from support.suit import URI, enclosed, manifest, override, released
+from support.suit import URI, enclosed, manifest, released
 
 SIGNER = SoftwareSigner(private_key("release"))
 

@@ -20,6 +20,7 @@ from medvouch.update import refusals
 from medvouch.update.commands import MAX_UNSIZED_BYTES
 from medvouch.update.execution import Procedure
 from medvouch.update.processor import EPOCH_LABEL, MAX_STEPS, plan
+from medvouch_sim.suit_setting import override, select
 from support.executing import (
     BELOW,
     COPY,
@@ -39,9 +40,7 @@ from support.suit import (
     MATCH,
     URI,
     enclosed,
-    override,
     released,
-    select,
     signed,
     verified,
 )

@@ -15,6 +15,7 @@ from medvouch.formats.suit_commands import Code, Command, CommandSequence, dump_
 from medvouch.formats.suit_manifest import Manifest, Member
 from medvouch.update import refusals
 from medvouch.update.processor import EPOCH_LABEL, MAX_STEPS, DeviceClass, InstallPlan, plan
+from medvouch_sim.suit_setting import override, select
 from support.refusing import assert_refused
 from support.suit import (
     CHECKS,
@@ -31,10 +32,8 @@ from support.suit import (
     URI,
     enclosed,
     manifest,
-    override,
     planned,
     released,
-    select,
     signed,
     verified,
 )

@@ -17,6 +17,7 @@ from medvouch.formats.suit_manifest import Manifest, Member
 from medvouch.release.manifests import add_signature, sign_envelope
 from medvouch.update import refusals
 from medvouch.update.verification import RoleKeys, verify_envelope
+from medvouch_sim.suit_setting import override
 from support.refusing import assert_refused
 from support.suit import (
     CONTENTS,
@@ -30,7 +31,6 @@ from support.suit import (
     STRANGER,
     enclosed,
     manifest,
-    override,
     planned,
     released,
     signed,
