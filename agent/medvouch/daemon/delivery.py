@@ -63,18 +63,19 @@ class Delivery:
         place has it; StorageFault.
         """
         faults = []
+        found: dict[bytes, array[int] | None] = {}
         for base in self.places.bases(only):
             try:
-                self._from(base, record, tell)
+                self._from(base, record, tell, found)
                 return
             except NetworkFault as fault:
                 log.warning("%s: %s", base, fault)
                 faults.append(fault)
         raise faults[-1]
 
-    def _from(self, base: str, record: UpdateRecord, tell: Tell) -> None:
+    def _from(self, base: str, record: UpdateRecord, tell: Tell, found: dict[bytes, array[int] | None]) -> None:
         journal = self._journal(record)
-        way = self._way(base, record, journal)
+        way = self._way(base, record, journal, found)
         try:
             self._write(base, record, journal, way, tell)
         except (NetworkFault, Refusal, _ActiveUnreadable) as error:
@@ -93,13 +94,18 @@ class Delivery:
                     return journal if journal.slot == record.slot else elsewhere
         return FetchJournal(record.manifest, record.slot, 0, "", "", None)
 
-    def _way(self, base: str, record: UpdateRecord, journal: FetchJournal) -> _Way:
+    def _way(
+        self, base: str, record: UpdateRecord, journal: FetchJournal, known: dict[bytes, array[int] | None]
+    ) -> _Way:
+        """`known`: what the active slot has, by the digest of an index; to read it all once is enough."""
         extent = self.slots.extent(record.slot)
         start = min(journal.done, extent, record.size)
         index = self._index(base, record, journal)
-        if index is None:
+        if index is None or journal.index is None:
             return _Way(start)
-        found = self._found(index)
+        if journal.index.digest not in known:
+            known[journal.index.digest] = self._found(index)
+        found = known[journal.index.digest]
         start -= start % index.block_size
         with suppress(StorageFault):
             rest = min(extent, record.size) - start

@@ -172,6 +172,11 @@ def component_name(component: ComponentId) -> str:
     return "/".join(part.decode() if _PLAIN.fullmatch(part) else f"h'{part.hex()}'" for part in component)
 
 
+def member_name(member: Member) -> str:
+    """As places of refusals have it."""
+    return member.name.lower().replace("_", "-")
+
+
 def load_member(member: Member, data: bytes) -> CommandSequence:
     """The commands of a member that stood in the envelope. Raises InputError."""
     return load_sequence(data, PLACE / member.name.lower())

@@ -21,7 +21,7 @@ from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
 from medvouch.formats import cbor
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.suit_commands import Argument, Code, Command, CommandSequence, Parameters, dump_arguments
-from medvouch.formats.suit_manifest import ComponentId, Member
+from medvouch.formats.suit_manifest import ComponentId, Member, member_name
 from medvouch.formats.suit_report import (
     MAX_DEPENDENCY_DEPTH,
     MAX_RECORDS,
@@ -93,7 +93,7 @@ class Execution:
         if commands is None:
             if member in frame.envelope.manifest.severed:
                 detail = "the sequence was severed and did not come along"
-                raise Refusal(refusals.MANIFEST_INCOMPLETE, detail, place=_name(member))
+                raise Refusal(refusals.MANIFEST_INCOMPLETE, detail, place=member_name(member))
             return
         scope = Scope(frame, member, {index: Parameters() for index in frame.indexes})
         for section, sequence in ((_SHARED, frame.envelope.manifest.common.shared), (int(member), commands)):
@@ -102,7 +102,7 @@ class Execution:
     def _outermost(self, scope: Scope, section: int, sequence: CommandSequence) -> None:
         path, offset = scope.frame.path, len(cbor.encode([None] * 2 * len(sequence))) - 2 * len(sequence)
         for number, command in enumerate(sequence):
-            scope.place = "/".join([*map(str, path), f"{_name(scope.member)}, command {number}"])
+            scope.place = "/".join([*map(str, path), f"{member_name(scope.member)}, command {number}"])
             if section == _SHARED:
                 scope.place += " of the shared"
             self._at = CommandRecord(path, section, offset, scope.selected[0])
@@ -264,7 +264,3 @@ def reason_of(error: MedvouchError) -> Reason:
         return Reason.OPERATION_FAILED
     otherwise = Reason.CONDITION_FAILED if isinstance(error, Unmet) else Reason.OPERATION_FAILED
     return _REASONS.get(error.kind, otherwise)
-
-
-def _name(member: Member) -> str:
-    return member.name.lower().replace("_", "-")

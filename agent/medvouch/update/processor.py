@@ -24,7 +24,7 @@ from typing import TypeVar
 from medvouch.errors import InputError, Refusal
 from medvouch.formats.reference import MAX_SECURITY_EPOCH
 from medvouch.formats.suit_commands import Argument, Code, Command, Parameters
-from medvouch.formats.suit_manifest import Member, component_name
+from medvouch.formats.suit_manifest import Member, component_name, member_name
 from medvouch.update import refusals
 from medvouch.update.payload import Payload
 from medvouch.update.verification import VerifiedEnvelope
@@ -108,11 +108,11 @@ def _check_members(envelope: VerifiedEnvelope) -> None:
     for member in envelope.sequences:
         if member not in _ORDER:
             raise Refusal(
-                refusals.MANIFEST_COMMAND_UNSUPPORTED, "a sequence of a kind that is not run", place=_at(member)
+                refusals.MANIFEST_COMMAND_UNSUPPORTED, "a sequence of a kind that is not run", place=member_name(member)
             )
     for member in envelope.manifest.severed:
         if member is not Member.TEXT and member not in envelope.sequences:
-            raise _incomplete("the sequence was severed and did not come along", _at(member))
+            raise _incomplete("the sequence was severed and did not come along", member_name(member))
 
 
 @dataclass
@@ -141,7 +141,7 @@ class _Processor:
             raise _incomplete("there are no components", "common")
         run = _Run(member, [Parameters()] * len(self._components))
         for number, command in enumerate(commands):
-            run.place = f"{_at(member)}, command {number}"
+            run.place = f"{member_name(member)}, command {number}"
             handler = _HANDLERS.get(command.code)
             if handler is None or member not in _WHERE.get(Code(command.code), _ORDER):
                 raise _unsupported(f"command {command.code} is not for this place", run)
@@ -273,10 +273,6 @@ def is_epoch(value: object) -> bool:
 
 def _uuid(value: bytes | None) -> str:
     return str(uuid.UUID(bytes=value))
-
-
-def _at(member: Member) -> str:
-    return member.name.lower().replace("_", "-")
 
 
 def _incomplete(detail: str, place: str) -> Refusal:

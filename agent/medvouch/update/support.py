@@ -7,7 +7,7 @@ from typing import cast
 
 from medvouch.errors import Refusal
 from medvouch.formats.suit_commands import Code, Command, CommandSequence, Parameters
-from medvouch.formats.suit_manifest import Member
+from medvouch.formats.suit_manifest import Member, member_name
 from medvouch.update import refusals
 from medvouch.update.processor import unsupported_parameters
 from medvouch.update.verification import VerifiedEnvelope
@@ -56,7 +56,7 @@ def check_supported(envelope: VerifiedEnvelope) -> None:
 
 
 def _check(sequence: CommandSequence, member: Member | None, depth: int) -> None:
-    place = "common" if member is None else member.name.lower().replace("_", "-")
+    place = "common" if member is None else member_name(member)
     for number, command in enumerate(sequence):
         _check_command(command, member, depth, f"{place}, command {number}")
 

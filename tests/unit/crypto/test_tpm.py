@@ -129,6 +129,21 @@ class TestKeys:
             with pytest.raises(InputError, match="key-malformed"):
                 public_key(replace(public, parameters=replace(public.parameters, key_bits=bits), unique=(value,)))
 
+    @pytest.mark.parametrize("curve", Curve)
+    def test_coordinates_of_other_sizes(self, curve: Curve) -> None:
+        """Leading zeros may be missing, or be more than the curve needs; a coordinate never reaches into the other."""
+        for number in range(1, 2000):  # the least whose x begins with a zero
+            key = ec.derive_private_key(number, CURVES[curve]).public_key()
+            public = Public.parse(software_public(key))
+            x, y = public.unique
+            if x[0] == 0:
+                break
+        for unique in ((b"\0\0" + x, y), (x.lstrip(b"\0"), y.lstrip(b"\0"))):
+            assert public_key(replace(public, unique=unique)) == key
+        for unique in ((b"\1" + x, y), (x + y[:1], y[1:]), (x[:-1], x[-1:] + y), (x + y, b""), (x, b""), (b"", b"")):
+            with pytest.raises(InputError, match="key-malformed"):
+                public_key(replace(public, unique=unique))
+
     def test_a_point_off_the_curve(self) -> None:
         with pytest.raises(InputError, match="key-malformed"):
             public_key(ECC_KEY)
