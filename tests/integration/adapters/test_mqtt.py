@@ -292,7 +292,8 @@ async def test_a_slow_reader_holds_the_broker_back(net: Net, connect: Connect) -
     await until(lambda: slow.connected)
     async with connect(net.settings("collector")) as (collector, _):
         await asyncio.gather(*(collector.publish(f"medvouch/v1/{DEVICE}/cmd/n/{n}", b"") for n in range(100)))
-        await asyncio.sleep(0.2)
+        await until(lambda: slow._inbox.qsize() >= 21)
+        await asyncio.sleep(0.2)  # for more, if the broker would send it
         assert slow._inbox.qsize() == 21
         seen = 0
         async for message in slow.messages():
