@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from medvouch.formats.enrolment import Ueid
-from medvouch.formats.record import Octets, Record, Text, Uint
+from medvouch.formats.record import Octets, OneOf, Record, Text, Uint
 
 MAX_DIRECTIVE_BYTES = 1024
 MAX_TARGET_NAME = 256
+UPDATE, ROLLBACK, RECOVERY = "update", "rollback", "recovery"
+"""What a directive is for: the next release; an emergency way back to one before, within the security epoch; or a way
+out for a device in quarantine.
+"""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Directive(Record):
     """Run the release whose envelope is the target `release`, of this SHA-256 and length.
 
     `sequence` is the manifest's: by it a device knows, before it fetches anything, what it has installed already.
-    `expires` in seconds since 1970.
+    `expires` in seconds since 1970; until `defer_until`, likewise, the device's user may put it off (0: not at all).
     """
 
     FORMAT = "directive"
@@ -28,6 +32,8 @@ class Directive(Record):
     length: Annotated[int, Uint()]
     sequence: Annotated[int, Uint()]
     expires: Annotated[int, Uint()]
+    purpose: Annotated[str, OneOf((UPDATE, ROLLBACK, RECOVERY))] = UPDATE
+    defer_until: Annotated[int, Uint()] = 0
 
 
 def directive_name(device_id: str) -> str:

@@ -11,18 +11,26 @@ from hypothesis import strategies as st
 
 from medvouch.errors import InputError
 from medvouch.formats import cbor
-from medvouch.formats.directive import MAX_DIRECTIVE_BYTES, MAX_TARGET_NAME, Directive, directive_name
+from medvouch.formats.directive import (
+    MAX_DIRECTIVE_BYTES,
+    MAX_TARGET_NAME,
+    RECOVERY,
+    ROLLBACK,
+    UPDATE,
+    Directive,
+    directive_name,
+)
 from support.truncation import assert_every_truncation_refused
 
 DIRECTIVE = Directive(bytes(33), "releases/1.1.0/release.suit", bytes(32), 4096, 3, 1_800_000_000)
-# Written by hand from RFC 8949: a map of six, keys in bytewise order of their encodings.
+# Written by hand from RFC 8949: a map of eight, keys in bytewise order of their encodings.
 VECTOR = (
-    b"\xa6\x64ueid\x58\x21"
+    b"\xa8\x64ueid\x58\x21"
     + bytes(33)
     + b"\x66digest\x58\x20"
     + bytes(32)
-    + b"\x66length\x19\x10\x00\x67expires\x1a\x6b\x49\xd2\x00\x67release\x78\x1b"
-    + b"releases/1.1.0/release.suit\x68sequence\x03"
+    + b"\x66length\x19\x10\x00\x67expires\x1a\x6b\x49\xd2\x00\x67purpose\x66update\x67release\x78\x1b"
+    + b"releases/1.1.0/release.suit\x68sequence\x03\x6bdefer_until\x00"
 )
 NUMBER = st.integers(0, 2**63 - 1)
 DIRECTIVES = st.builds(
@@ -32,6 +40,8 @@ DIRECTIVES = st.builds(
     st.binary(min_size=32, max_size=32),
     NUMBER,
     NUMBER,
+    NUMBER,
+    st.sampled_from([UPDATE, ROLLBACK, RECOVERY]),
     NUMBER,
 )
 
@@ -73,6 +83,8 @@ def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
         ("length", -1, "malformed"),
         ("sequence", 2**63, "limit"),
         ("expires", "never", "malformed"),
+        ("purpose", "sabotage", "malformed"),
+        ("defer_until", -1, "malformed"),
         ("reason", "because", "malformed"),
     ],
 )
@@ -82,7 +94,9 @@ def test_fields_that_are_wrong(name: str, wrong: object, fault: str) -> None:
     assert caught.value.code == f"directive-{fault}"
 
 
-@pytest.mark.parametrize("name", ["ueid", "release", "digest", "length", "sequence", "expires"])
+@pytest.mark.parametrize(
+    "name", ["ueid", "release", "digest", "length", "sequence", "expires", "purpose", "defer_until"]
+)
 def test_fields_that_are_missing(name: str) -> None:
     value = plain()
     del value[name]
