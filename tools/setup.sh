@@ -3,7 +3,7 @@
 # then .venv with the project in it. A second run finds everything in place and says nothing.
 #
 #   tools/setup.sh            needs Python >= 3.11; exits 7 where a part is missing that it cannot install
-#   tools/setup.sh --bench    likewise, with RAUC, which the bench measures updates against
+#   tools/setup.sh --bench    likewise, with RAUC, which the bench measures updates against, and what Keylime loads
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,6 +34,7 @@ missing_packages() {
     has mksquashfs || echo squashfs-tools
     has dbus-daemon || echo dbus
     has openssl || echo openssl
+    PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | grep -q libefivar.so || echo libefivar-dev # the library's own name differs in Debian 13
   fi
   has gcc || echo gcc libc6-dev
   has mosquitto || echo mosquitto
