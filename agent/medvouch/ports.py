@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
@@ -25,6 +26,13 @@ class CreatedKey:
 
 class Tpm(Protocol):
     """The TPM 2.0 commands that medvouch needs. Blocking; one thread owns it. All failures raise TpmFault."""
+
+    def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
+        """`work` is done once: where it can be, while the TPM is at the first command within.
+
+        It must not use the TPM; what it raises is raised at the end.
+        """
+        ...
 
     def pcr_read(self, selection: PcrSelection) -> Mapping[HashAlg, Mapping[int, bytes]]:
         """TPM2_PCR_Read, repeated until all of `selection` is read."""

@@ -13,7 +13,8 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tpm2_pytss.TCTI import PyTCTI
@@ -63,12 +64,12 @@ def platform_clear(platform_auth: bytes) -> bytes:
 class SwTpm:
     """One TPM; its identity is `state_dir` (absolute or not), which outlives the process and may be copied.
 
-    Powered off when made. Commands may come from any thread: each is one exchange under a lock. The thread that powers
-    it on has to live as long as it (those of an executor do).
+    Powered off when made. Commands may come from any thread, one after the other: whoever comes next takes the answer
+    in for whom it is. The thread that powers it on has to live as long as it (those of an executor do).
     Raises MissingPart where swtpm is not installed, TpmFault `tpm-unreachable` where it does not answer.
     """
 
-    __slots__ = ("_lock", "_process", "_socket", "platform_auth", "state_dir", "tap")
+    __slots__ = ("_lock", "_process", "_socket", "_under_way", "platform_auth", "state_dir", "tap")
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
@@ -78,6 +79,7 @@ class SwTpm:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._under_way: _Exchange | None = None
 
     def __enter__(self) -> SwTpm:
         self.start()
@@ -136,18 +138,25 @@ class SwTpm:
 
     def raw(self, data: bytes) -> bytes:
         """One command's bytes to the TPM, and its response's bytes."""
+        return self.begin(data)()
+
+    def begin(self, data: bytes) -> Callable[[], bytes]:
+        """Likewise; what is returned waits for the response, and both together raise what `raw` does."""
         if self.tap:
             self.tap(data)
-        with self._lock:
-            try:
-                return self._exchange(data)
-            except OSError as error:
-                raise TpmFault(
-                    "tpm-unreachable",
-                    f"swtpm does not answer: {error.strerror or error}",
-                    place=str(self.state_dir),
-                    remedy="power the gateway on; the reason is in swtpm.log there",
-                ) from error
+        with self._answering():
+            if self._socket is None:
+                raise OSError("it has no power")
+            if self._under_way:
+                self._under_way.take_in()
+            self._socket.sendall(data)
+            exchange = self._under_way = _Exchange(self._socket)
+
+        def response() -> bytes:
+            with self._answering():
+                return exchange.take_in()
+
+        return response
 
     def tcti(self) -> PyTCTI:
         """A fresh TCTI to this TPM, for TssTpm."""
@@ -193,15 +202,36 @@ class SwTpm:
             raise TpmFault("tpm-refused", f"response code 0x{code:x}", place=str(self.state_dir))
         return answer
 
-    def _exchange(self, data: bytes) -> bytes:
-        if self._socket is None:
-            raise OSError("it has no power")
-        self._socket.sendall(data)
-        header = self._receive(HEADER_BYTES)
-        return header + self._receive(int.from_bytes(header[2:6], "big") - HEADER_BYTES)
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except OSError as error:
+                raise TpmFault(
+                    "tpm-unreachable",
+                    f"swtpm does not answer: {error.strerror or error}",
+                    place=str(self.state_dir),
+                    remedy="power the gateway on; the reason is in swtpm.log there",
+                ) from error
+
+
+class _Exchange:
+    """A command that was sent, and its response once that was taken in."""
+
+    __slots__ = ("_response", "_socket")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._response = b""
+
+    def take_in(self) -> bytes:
+        if not self._response:
+            header = self._receive(HEADER_BYTES)
+            self._response = header + self._receive(int.from_bytes(header[2:6], "big") - HEADER_BYTES)
+        return self._response
 
     def _receive(self, size: int) -> bytes:
-        assert self._socket is not None
         data = b""
         while len(data) < size:
             if not (chunk := self._socket.recv(size - len(data))):
@@ -211,17 +241,17 @@ class SwTpm:
 
 
 class SwTpmTcti(PyTCTI):  # type: ignore[misc]
-    """The way from the TSS to a SwTpm; a command is exchanged when it is sent, its response kept until it is read."""
+    """The way from the TSS to a SwTpm."""
 
     def __init__(self, tpm: SwTpm) -> None:
         super().__init__(max_size=MAX_RESPONSE_BYTES)
         self._tpm = tpm
-        self._response = b""
+        self._response: Callable[[], bytes] = bytes
 
     def do_transmit(self, command: bytes) -> None:
         """Send a command."""
-        self._response = self._tpm.raw(command)
+        self._response = self._tpm.begin(command)
 
     def do_receive(self, timeout: int) -> bytes:  # noqa: ARG002
-        """Its response; it is there already, whatever `timeout`."""
-        return self._response
+        """Its response; swtpm is never long, whatever `timeout`."""
+        return self._response()

@@ -46,7 +46,8 @@ class UnsteadyTcti(SwTpmTcti):
         if self.cut:
             raise TpmFault("tpm-unreachable", "the line is cut")
         if self.answers.get(code):
-            self._response = b"\x80\x01\0\0\0\x0a" + self.answers[code].pop(0).to_bytes(4, "big")
+            refused = b"\x80\x01\0\0\0\x0a" + self.answers[code].pop(0).to_bytes(4, "big")
+            self._response = lambda: refused
             return
         super().do_transmit(command)
         if code == self.swallow:

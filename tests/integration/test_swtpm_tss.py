@@ -20,7 +20,7 @@ from medvouch.attestation.provisioning import (
     PARENT_TEMPLATE,
 )
 from medvouch.crypto.tpm import make_credential, name, pcr_digest, public_key, software_public, verify_attest
-from medvouch.errors import TpmFault
+from medvouch.errors import StorageFault, TpmFault
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.tpm import Attest, CertifyInfo, PcrSelection, QuoteInfo
 from medvouch.formats.tpm_public import (
@@ -37,6 +37,7 @@ from medvouch_sim.swtpm import command as raw_command
 from support.swtpms import powered
 
 ALL = PcrSelection.of({HashAlg.SHA256: range(24), HashAlg.SHA384: range(24)})
+ONE = PcrSelection.of({HashAlg.SHA256: [0]})
 HANDLE = 0x81010101
 INDEX = 0x01800001
 RSA_EK = Public(
@@ -280,3 +281,58 @@ def test_pcrs_are_read_at_one_moment(chip: SwTpm) -> None:
             pytest.raises(TpmFault, match="kept changing"),
         ):
             tpm.pcr_read(ALL)
+
+
+class WatchingTcti(SwTpmTcti):
+    """Notes what happens on the way to the TPM."""
+
+    def __init__(self, chip: SwTpm) -> None:
+        super().__init__(chip)
+        self.seen: list[str] = []
+
+    def do_transmit(self, command: bytes) -> None:
+        super().do_transmit(command)
+        self.seen.append("sent")
+
+    def do_receive(self, timeout: int) -> bytes:
+        answer = super().do_receive(timeout)
+        self.seen.append("answered")
+        return answer
+
+
+def test_work_is_done_while_the_tpm_is_at_its_first_command(chip: SwTpm) -> None:
+    tcti = WatchingTcti(chip)
+    with chip, TssTpm(tcti) as tpm:
+        tcti.seen.clear()
+        with tpm.meanwhile(lambda: tcti.seen.append("worked")):
+            tpm.pcr_read(ONE)
+            tpm.pcr_read(ONE)
+        assert tcti.seen == ["sent", "worked", "answered", "sent", "answered"]
+        with tpm.meanwhile(lambda: tcti.seen.append("without a command")):
+            pass
+        assert tcti.seen[5:] == ["without a command"]
+
+
+def test_work_that_fails_leaves_the_tpm_in_order(chip: SwTpm) -> None:
+    def fail() -> None:
+        raise StorageFault("eventlog-missing", "it is not there")
+
+    with chip, TssTpm(WatchingTcti(chip)) as tpm:
+        with pytest.raises(StorageFault, match="eventlog-missing"), tpm.meanwhile(fail):
+            values = tpm.pcr_read(ONE)
+        assert values == tpm.pcr_read(ONE)
+        with pytest.raises(StorageFault, match="eventlog-missing"), tpm.meanwhile(fail):
+            pass
+
+
+def test_a_tpm_that_answers_with_other_pcrs_than_were_asked_for(chip: SwTpm) -> None:
+    """Without an end to it, it would be asked for ever."""
+    asked = PcrSelection.of({HashAlg.SHA256: [0, 1]})
+
+    class OtherTcti(SwTpmTcti):
+        def do_transmit(self, command: bytes) -> None:
+            other = command.replace(asked.encode(), PcrSelection.of({HashAlg.SHA256: [2, 3]}).encode())
+            super().do_transmit(other)
+
+    with chip, TssTpm(OtherTcti(chip)) as tpm, pytest.raises(TpmFault, match="not there"):
+        tpm.pcr_read(asked)

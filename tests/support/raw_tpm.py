@@ -6,7 +6,8 @@ tag u16 | size u32 | code u32 | handles u32... | [size u32 | password sessions] 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from medvouch.errors import TpmFault
 from medvouch.formats.algorithms import HashAlg
@@ -39,6 +40,11 @@ class RawTpm:
         fields.take(8)
         clock, resets, restarts = fields.u64(), fields.u32(), fields.u32()
         return ClockInfo(clock=clock, reset_count=resets, restart_count=restarts, safe=bool(fields.u8()))
+
+    @contextmanager
+    def meanwhile(self, work: Callable[[], None]) -> Iterator[None]:
+        yield
+        work()
 
     def pcr_read(self, selection: PcrSelection) -> Mapping[HashAlg, Mapping[int, bytes]]:
         values: dict[HashAlg, dict[int, bytes]] = {bank: {} for bank, _ in selection.banks}

@@ -15,7 +15,7 @@ MAX_LOG_BYTES = 16 * 1024 * 1024
 """More than any honest log; what is longer is refused before it fills memory."""
 LOCK_WAIT_S = 2.0
 """systemd holds its lock for one measurement, a few milliseconds."""
-_CHUNK = 1024 * 1024
+_CHUNK = 64 * 1024
 
 
 class FileLogs:
@@ -69,15 +69,17 @@ class FileLogs:
             os.close(descriptor)
 
     def _bounded(self, path: Path, descriptor: int) -> bytes:
-        """To the end of the file, whatever size it claims: securityfs says 0."""
+        """As many bytes as the file claims to have, or to its end where it claims none: securityfs says 0."""
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
-        parts, size = [], status.st_size
-        while size <= self._limit and (part := os.read(descriptor, _CHUNK)):
+        claimed, size, parts = status.st_size, 0, []
+        while max(size, claimed) <= self._limit and (part := os.read(descriptor, _CHUNK)):
             parts.append(part)
-            size = max(size, sum(map(len, parts)))
-        if size > self._limit:
+            size += len(part)
+            if size >= claimed > 0:
+                break
+        if max(size, claimed) > self._limit:
             raise too_large(str(path), self._limit)
         return b"".join(parts)
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from tpm2_pytss import (
     ESYS_TR,
@@ -26,6 +26,7 @@ from tpm2_pytss import (
 from tpm2_pytss.constants import TPM2_ALG, TPM2_CC, TPM2_SE
 
 from medvouch.adapters import tss_direct
+from medvouch.adapters.tss_direct import NOTHING, pairs, without
 from medvouch.adapters.tss_nv import TssNv
 from medvouch.adapters.tss_owner import TssOwner
 from medvouch.adapters.tss_policy import TssPolicy
@@ -65,6 +66,10 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
+        """PCR_Read, Quote and Sign can; where there is none of them, it is done at the end."""
+        return self._esapi.meanwhile(work)
+
     def pcr_read(self, selection: PcrSelection) -> Mapping[HashAlg, Mapping[int, bytes]]:
         """TPM2_PCR_Read until all is read, all at one PCR update counter."""
         for _ in range(PCR_READ_ATTEMPTS):
@@ -74,24 +79,23 @@ class TssTpm(TssNv, TssOwner, TssPolicy):
         raise TpmFault("tpm-refused", "PCRs kept changing while they were read", place="TPM2_PCR_Read")
 
     def _pcr_read_once(self, selection: PcrSelection) -> dict[HashAlg, dict[int, bytes]] | None:
-        missing = {bank: list(pcrs) for bank, pcrs in selection.banks}
-        values: dict[HashAlg, dict[int, bytes]] = {bank: {} for bank in missing}
-        counters = set()
-        while any(missing.values()):
-            wanted = PcrSelection.of({bank: pcrs for bank, pcrs in missing.items() if pcrs})
+        """None where a PCR was extended in between."""
+        values: dict[HashAlg, dict[int, bytes]] = {bank: {} for bank, _ in selection.banks}
+        missing, counters = without(selection, NOTHING), set()
+        while missing.banks:
             with command("TPM2_PCR_Read"):
-                counter, selected, digests = tss_direct.pcr_read(self._esapi, wanted)
+                counter, read, digests = tss_direct.pcr_read(self._esapi, missing)
             counters.add(counter)
-            read = [(bank, pcr) for bank, pcrs in selected.banks for pcr in pcrs]
-            if not read or len(counters) > 1:
+            left = without(missing, read)
+            if left == missing or len(counters) > 1:
                 break
-            for (bank, pcr), digest in zip(read, digests, strict=True):
+            for (bank, pcr), digest in zip(pairs(read), digests, strict=True):
                 values[bank][pcr] = digest
-                missing[bank].remove(pcr)
+            missing = left
         if len(counters) > 1:
             return None
-        if any(missing.values()):
-            banks = ", ".join(bank.label for bank, pcrs in missing.items() if pcrs)
+        if missing.banks:
+            banks = ", ".join(bank.label for bank, _ in missing.banks)
             raise TpmFault(
                 "tpm-refused", f"PCRs of the bank {banks} are not there", place="TPM2_PCR_Read",
                 remedy="activate the bank in the firmware's set-up, or require another",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tpm2_pytss import ESAPI, TCTI, TSS2_Exception
@@ -43,6 +44,7 @@ class Context:
         self.broken = False
         self._tcti: TCTI = self._inner.tcti
         self._directly = self._command(self._exchange)
+        self._work: Callable[[], None] | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """A command, found once and kept."""
@@ -59,6 +61,30 @@ class Context:
         """The one of the `tr_` functions that asks the TPM."""
         return self._command(self._inner.tr_from_tpmpublic)(handle)
 
+    @contextmanager
+    def meanwhile(self, work: Callable[[], None]) -> Iterator[None]:
+        """Do `work` once: while the TPM is at the first command given to `direct` within, or else at the end."""
+        raised: list[Exception] = []
+
+        def once() -> None:
+            try:
+                work()
+            except Exception as error:
+                raised.append(error)
+
+        self._work = once
+        try:
+            yield
+        finally:
+            self._do_work()
+        if raised:
+            raise raised[0]
+
+    def _do_work(self) -> None:
+        work, self._work = self._work, None
+        if work:
+            work()
+
     def direct(self, data: bytes) -> bytes:
         """One command's bytes, and its answer's; while no other is under way. Raises TSS2_Exception as methods do."""
         return bytes(self._directly(data))
@@ -68,9 +94,11 @@ class Context:
         try:
             if isinstance(tcti, PyTCTI):  # without the detour from Python through C to Python
                 tcti.do_transmit(data)
+                self._do_work()
                 answer = tcti.do_receive(_FOR_EVER)
             else:
                 tcti.transmit(data)
+                self._do_work()
                 answer = tcti.receive()
         except TSS2_Exception:
             raise

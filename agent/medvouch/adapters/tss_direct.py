@@ -38,6 +38,7 @@ _MAX_DIGESTS = 8
 """TPML_DIGEST holds no more (Part 2, 10.9.2)."""
 _BANK_BYTES = 3 + PCR_SELECT_BYTES
 _COORDINATE_BYTES = 32
+NOTHING = PcrSelection(())
 
 
 def handle_of(context: Context, key: ESYS_TR) -> bytes:
@@ -78,6 +79,20 @@ def sign(context: Context, key: bytes, digest: bytes) -> bytes:
     parameters = sized(digest) + _MESSAGE_SCHEME + _NO_TICKET
     given = _parameters(context.direct(_command(_SESSIONS, _SIGN, key + _PASSWORD + parameters)))
     return b"".join(part.rjust(_COORDINATE_BYTES, b"\0") for part in Signature.parse(given).value)
+
+
+@functools.lru_cache(maxsize=64)
+def pairs(selection: PcrSelection) -> tuple[tuple[HashAlg, int], ...]:
+    """(bank, PCR) in the selection's order."""
+    return tuple((bank, pcr) for bank, pcrs in selection.banks for pcr in pcrs)
+
+
+@functools.lru_cache(maxsize=64)
+def without(selection: PcrSelection, read: PcrSelection) -> PcrSelection:
+    """What of a selection is still to be read; of no bank without a PCR."""
+    done = set(pairs(read))
+    left = ((bank, tuple(pcr for pcr in pcrs if (bank, pcr) not in done)) for bank, pcrs in selection.banks)
+    return PcrSelection(tuple((bank, pcrs) for bank, pcrs in left if pcrs))
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from medvouch.attestation.evidence import EAT_CONTENT_TYPE, QuoteRecord, encode_evidence, qualifying_data
+from medvouch.attestation.evidence import EAT_CONTENT_TYPE, QuoteRecord, collect, qualifying_data
 from medvouch.attestation.provisioning import attestation_key, load_ldevid
 from medvouch.attestation.quotes import PcrValues
 from medvouch.attestation.tpm_signer import TpmSigner
@@ -102,25 +102,40 @@ class Attester:
         self._update_state = update_state
         self._suit_report = suit_report
         self._signer = TpmSigner(tpm, keys.ldevid, keys.ldevid_public)
+        self._hashed = b"", hashlib.sha256().digest()
         boot = tpm.read_clock()
         self.boot_count = boot.reset_count
         self.boot_id = boot_name(boot)
 
     def evidence(self, nonce: bytes, appraiser: str, selection: PcrSelection, *, ledger_since: int = 0) -> bytes:
-        """Encoded evidence for one challenge: the claims, then the quote over them, then the logs.
+        """Encoded evidence for one challenge: the claims, then the quote over them, then the logs that grow.
 
         `ledger_since` is the size of the ledger that the appraiser knows: what came since is proven to continue it.
+        Whatever need not wait for the TPM is done while it is at work.
         """
-        uefi = self._logs.uefi()
-        ledger = self._ledger.head(ledger_since) if self._ledger else None
-        head, checkpoint = ledger or (None, None)
-        report = self._suit_report(nonce)
-        payload = self._claims(nonce, appraiser, uefi, head, report).encode()
-        eat = cose.sign1(payload, self._signer, content_type=EAT_CONTENT_TYPE)
-        quote, pcrs = self._quote(qualifying_data(appraiser, nonce, payload), selection)
+        records: dict[str, bytes | None] = {}
+        payload = b""
+
+        def claim() -> None:
+            nonlocal payload
+            uefi, report = self._logs.uefi(), self._suit_report(nonce)
+            ledger = self._ledger.head(ledger_since) if self._ledger else None
+            head, checkpoint = ledger or (None, None)
+            payload = self._claims(nonce, appraiser, uefi, head, report).encode()
+            records.update({"uefi": uefi, "checkpoint": checkpoint, "suit-report": report})
+
+        with self._tpm.meanwhile(claim):
+            pcrs = self._tpm.pcr_read(selection)
+        quote, pcrs = self._quote(qualifying_data(appraiser, nonce, payload), selection, pcrs)
+
+        def add_the_rest() -> None:
+            record = QuoteRecord(quote, pcrs, keys.lak_certificate, keys.ldevid_public, keys.ldevid_certify)
+            records.update(quote=record.encode(), systemd=self._logs.systemd(), ima=self._logs.ima())
+
         keys = self._keys
-        record = QuoteRecord(quote, pcrs, keys.lak_certificate, keys.ldevid_public, keys.ldevid_certify)
-        return encode_evidence(eat, record, uefi, self._logs.systemd(), self._logs.ima(), checkpoint, report)
+        with self._tpm.meanwhile(add_the_rest):
+            records["eat"] = cose.sign1(payload, self._signer, content_type=EAT_CONTENT_TYPE)
+        return collect(records)
 
     def _claims(self, nonce: bytes, appraiser: str, uefi: bytes, head: LedgerHead | None, report: bytes | None) -> Eat:
         about = self._description
@@ -137,18 +152,27 @@ class Attester:
             boot_count=self.boot_count,
             sw_name=about.sw_name,
             sw_version=about.sw_version,
-            uefi_log_digest=hashlib.sha256(uefi).digest(),
+            uefi_log_digest=self._digest_of(uefi),
             ledger_head=head,
             update_state=self._update_state(),
             suit_report_digest=None if report is None else hashlib.sha256(report).digest(),
         )
 
-    def _quote(self, qualifying: bytes, selection: PcrSelection) -> tuple[SignedAttest, PcrValues]:
+    def _digest_of(self, uefi: bytes) -> bytes:
+        """All boot long it is the same log."""
+        log, digest = self._hashed
+        if uefi != log:
+            digest = hashlib.sha256(uefi).digest()
+            self._hashed = uefi, digest
+        return digest
+
+    def _quote(self, qualifying: bytes, selection: PcrSelection, pcrs: PcrValues) -> tuple[SignedAttest, PcrValues]:
+        """A quote over `pcrs`, or over what they have become by then."""
         for _ in range(QUOTE_ATTEMPTS):
-            pcrs: Mapping[HashAlg, Mapping[int, bytes]] = self._tpm.pcr_read(selection)
             quote = self._tpm.quote(self._keys.lak, qualifying, selection)
             if quote.attest.endswith(sized(pcr_digest(pcrs, selection, _hash_of(quote)))):
                 return quote, pcrs
+            pcrs = self._tpm.pcr_read(selection)
         raise TpmFault(
             "pcrs-unstable", f"PCRs changed during each of {QUOTE_ATTEMPTS} quotes", remedy="find out what extends them"
         )

@@ -200,6 +200,11 @@ def encode_evidence(
         "checkpoint": checkpoint,
         "suit-report": suit_report,
     }
+    return collect(values)
+
+
+def collect(values: Mapping[str, bytes | None]) -> bytes:
+    """The CMW collection of these records, encoded, by label; those that are None are left out."""
     records: dict[str | int, Record | Collection] = {
         label: Record(MEDIA_TYPES[label], value, Indicator.EVIDENCE)
         for label, value in values.items()

@@ -6,7 +6,8 @@ keys, trailing bytes, tags turned into objects), so decoding is a small reader o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import cbor2
@@ -38,37 +39,48 @@ def _ordered(value: Any) -> Any:
     if kind in _SCALARS or (kind is int and _LEAST <= value < _PAST):  # most of it, and cheaper than the cases below
         return value
     if kind is list or kind is tuple:
-        return [_ordered(item) for item in value]
+        return _ordered_items(value)
+    if kind is dict:
+        return _ordered_map(value)
     ordered: Any
     match value:
-        case dict() | Mapping():
-            ordered = _ordered_map(value)
         case int() if _LEAST <= value < _PAST:
             ordered = int(value)
         case bytes() | str():
             ordered = value
         case list() | tuple():
-            ordered = [_ordered(item) for item in value]
+            ordered = _ordered_items(value)
         case Tag():
             ordered = Tag(value.tag, _ordered(value.value))
+        case Mapping():  # the last: who asks an abstract class waits
+            ordered = _ordered_map(value)
         case _:
             raise TypeError(f"{type(value).__name__} has no place in our CBOR")
     return ordered
 
 
+def _ordered_items(values: Sequence[Any]) -> list[Any]:
+    return [item if type(item) in _SCALARS else _ordered(item) for item in values]
+
+
 def _ordered_map(value: Mapping[Any, Any]) -> dict[Any, Any]:
     kinds = set(map(type, value))
-    if kinds == {int} and min(value) >= _LEAST and max(value) < _PAST:  # most maps
-        return {key: _ordered(value[key]) for key in sorted(value, key=_number_place)}
+    if kinds == {int}:  # most maps
+        numbers = _ordered_numbers(tuple(value))
+        return dict(zip(numbers, _ordered_items([value[key] for key in numbers]), strict=True))
     if kinds == {str}:
-        return {key: _ordered(value[key]) for key in sorted(value, key=_text_place)}
+        texts = sorted(value, key=_text_place)
+        return dict(zip(texts, _ordered_items([value[key] for key in texts]), strict=True))
     entries = {_key(key): _ordered(item) for key, item in value.items()}
     return {key: entries[key] for key in sorted(entries, key=_place)}
 
 
-def _number_place(key: int) -> int:
-    """Negative ones after all others, away from zero."""
-    return key if key >= 0 else _PAST - 1 - key
+@lru_cache(maxsize=256)
+def _ordered_numbers(keys: tuple[int, ...]) -> tuple[int, ...]:
+    """Negative ones after all others, away from zero; the same few sets of labels are written again and again."""
+    if any(not _LEAST <= key < _PAST for key in keys):
+        raise TypeError("a number of more than 64 bits has no place in our CBOR")
+    return tuple(sorted(keys, key=lambda key: key if key >= 0 else _PAST - 1 - key))
 
 
 def _text_place(key: str) -> tuple[int, bytes]:

@@ -124,7 +124,9 @@ def test_enumerations_and_tuples_encode_as_what_they_are() -> None:
     assert cbor.encode({Colour.RED: (Colour.RED,)}) == cbor.encode({5: [5]})
 
 
-@pytest.mark.parametrize("value", [1.5, object(), {1, 2}, 1 << 64, -(1 << 64) - 1, {None: 1}, {True: 1}, {(1,): 1}])
+@pytest.mark.parametrize(
+    "value", [1.5, object(), {1, 2}, 1 << 64, -(1 << 64) - 1, {1 << 64: 1}, {None: 1}, {True: 1}, {(1,): 1}]
+)
 def test_encodes_nothing_beyond_the_profile(value: object) -> None:
     with pytest.raises(TypeError):
         cbor.encode(value)
