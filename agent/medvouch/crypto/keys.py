@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -134,7 +134,7 @@ def load_private_pem(data: bytes) -> PrivateKey:
     """An unencrypted PEM private key; InputError `key-malformed` where it is none that we sign with."""
     try:
         key = serialization.load_pem_private_key(data, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:  # the last: X25519 of a wrong size
         raise _malformed(str(error)) from error
     if not isinstance(key, PrivateKey):
         raise _malformed(f"a {type(key).__name__} is no key that we sign with")

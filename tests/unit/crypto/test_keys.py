@@ -131,8 +131,9 @@ def test_private_pem() -> None:
         pem(P256, serialization.BestAvailableEncryption(b"pass phrase")),
         pem(ed25519.Ed25519PrivateKey.generate()),
         pem(dsa.generate_private_key(2048)),
+        b"-----BEGIN PRIVATE KEY-----\nMA4CAQAwBQYDK2VuBAIEAA==\n-----END PRIVATE KEY-----\n",
     ],
-    ids=["text", "encrypted", "ed25519", "dsa"],
+    ids=["text", "encrypted", "ed25519", "dsa", "x25519 of no bytes"],
 )
 def test_no_private_keys_that_we_sign_with(data: bytes) -> None:
     with pytest.raises(InputError) as caught:
