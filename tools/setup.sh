@@ -13,6 +13,9 @@ give_up() { say "$*"; exit 7; }
 # mosquitto lives in sbin, which an ordinary user's PATH may lack.
 has() { PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin command -v "$1" >/dev/null; }
 
+# What links to it is not needed, but the library's own package has another name in every other Debian.
+has_library() { [[ $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null) == *"$1.so"* ]]; }
+
 # The first Python that fits, as itself even where PATH leads to an activated .venv, which is about to be made anew.
 find_python() {
   local name
@@ -32,17 +35,21 @@ missing_packages() {
   if [ "$for_bench" ]; then
     has rauc || echo rauc
     has mksquashfs || echo squashfs-tools
-    has dbus-daemon || echo dbus
     has openssl || echo openssl
-    PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | grep -q libefivar.so || echo libefivar-dev # the library's own name differs in Debian 13
+    has_library libefivar || echo libefivar-dev
   fi
   has gcc || echo gcc libc6-dev
+  has dbus-daemon || echo dbus
+  has faketime || echo faketime
   has mosquitto || echo mosquitto
   has mosquitto_sub || echo mosquitto-clients
   has pkg-config || echo pkg-config
   pkg-config --exists tss2-esys tss2-tctildr 2>/dev/null || echo libtss2-dev
+  has sfdisk || echo fdisk
   has softhsm2-util || echo softhsm2
   has swtpm || echo swtpm
+  has tpm2-abrmd || echo tpm2-abrmd
+  has_library libtss2-tcti-tabrmd || echo libtss2-tcti-tabrmd-dev
   has tpm2_eventlog || echo tpm2-tools
   if [ -z "$python" ]; then
     echo python3 python3-dev python3-venv

@@ -75,28 +75,34 @@ def opened(tcti: str) -> TssTpm:
             time.sleep(0.05)
 
 
-@pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Managed]:
-    address = f"unix:path={tmp_path / 'bus'}"
+@pytest.fixture(scope="module")
+def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all tests: GLib connects a process to the session bus once, and never to another."""
+    place = tmp_path_factory.mktemp("bus") / "bus"
     assert BUS is not None
-    bus = subprocess.Popen([BUS, "--session", f"--address={address}", "--nofork"], stderr=subprocess.DEVNULL)
-    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
-    try:
-        while not (tmp_path / "bus").exists():
-            assert bus.poll() is None
-            time.sleep(0.01)
-        with SwTpm(tmp_path / "tpm"):
-            pass
-        with tcp_tpm(tmp_path / "tpm") as below:
-            managed = Managed(below)
-            managed.start()
-            try:
-                yield managed
-            finally:
-                managed.stop()
-    finally:
-        bus.terminate()
-        bus.wait()
+    command = [BUS, "--session", f"--address=unix:path={place}", "--nofork"]
+    with pytest.MonkeyPatch.context() as patch, subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
+        patch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={place}")
+        try:
+            while not place.exists():
+                assert daemon.poll() is None
+                time.sleep(0.01)
+            yield
+        finally:
+            daemon.terminate()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, bus: None) -> Iterator[Managed]:
+    with SwTpm(tmp_path / "tpm"):
+        pass
+    with tcp_tpm(tmp_path / "tpm") as below:
+        managed = Managed(below)
+        managed.start()
+        try:
+            yield managed
+        finally:
+            managed.stop()
 
 
 TCTI = "tabrmd:bus_type=session"

@@ -122,7 +122,7 @@ async def test_a_tpm_that_was_gone_for_a_while(serving: Scene, monkeypatch: pyte
         raise TpmFault("tpm-unreachable", "the line to the TPM is cut")
 
     with monkeypatch.context() as cut:
-        cut.setattr(type(serving.gateway.tpm), "raw", lambda _, data: gone(data))
+        cut.setattr(type(serving.gateway.tpm), "begin", lambda _, data: gone(data))
         with pytest.raises(NetworkFault, match="tpm-unreachable"):
             await serving.collector.challenger.challenge(serving.device)
         health = await serving.state("health", state="degraded")
