@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medvouch.formats import der
-from medvouch.formats.cursor import Cursor
 
 ID_AA_ATTESTATION = der.oid("1.2.840.113549.1.9.16.2.59")
 TCG_ATTEST_CERTIFY = der.oid("2.23.133.20.1")
@@ -78,12 +77,12 @@ class Request:
     @classmethod
     def parse(cls, data: bytes) -> Request:
         """From DER; a bundle twice is malformed, and other attributes are passed over."""
-        outer = _Row(data)
+        outer = _row(data)
         info, algorithm, signature = outer.take(_SEQUENCE), outer.take(_SEQUENCE), outer.take(_BIT_STRING)
         outer.done()
         if signature.content[:1] != b"\0":
             outer.cursor.fail("malformed", "a signature of bits that are no bytes")
-        inner = _Row(info.encoded)
+        inner = _row(info)
         if inner.cursor.take(len(_VERSION)) != _VERSION:
             inner.cursor.fail("malformed", "not version 0")
         subject, key, attributes = inner.take(_SEQUENCE), inner.take(_SEQUENCE), inner.take(_ATTRIBUTES)
@@ -99,43 +98,18 @@ def request_info(subject: bytes, key: bytes, bundle: Bundle) -> bytes:
     return der.encode(_SEQUENCE, _VERSION, subject, key, der.encode(_ATTRIBUTES, attribute))
 
 
-class _Row:
-    """The elements inside one SEQUENCE, one after another."""
-
-    def __init__(self, encoded: bytes) -> None:
-        cursor = Cursor(encoded, _FORMAT)
-        outer = der.take(cursor)
-        cursor.done()
-        if outer.tag not in {_SEQUENCE, _ATTRIBUTES, _SET}:
-            cursor.fail("malformed", f"tag 0x{outer.tag:02x} where a SEQUENCE is wanted")
-        self.cursor = Cursor(outer.content, _FORMAT)
-
-    def take(self, tag: int) -> der.Element:
-        element = der.take(self.cursor)
-        if element.tag != tag:
-            self.cursor.fail("malformed", f"tag 0x{element.tag:02x} where 0x{tag:02x} is wanted")
-        return element
-
-    def rest(self, tag: int, limit: int) -> Sequence[der.Element]:
-        found: list[der.Element] = []
-        while self.cursor.remaining:
-            if len(found) == limit:
-                self.cursor.fail("limit", f"more than {limit} members")
-            found.append(self.take(tag))
-        return found
-
-    def done(self) -> None:
-        self.cursor.done()
+def _row(element: der.Element | bytes, outer: int = _SEQUENCE) -> der.Row:
+    return der.Row(element if isinstance(element, bytes) else element.encoded, outer, _FORMAT)
 
 
 def _bundle(attributes: der.Element) -> Bundle | None:
     found: Bundle | None = None
-    for attribute in _Row(attributes.encoded).rest(_SEQUENCE, 64):
-        row = _Row(attribute.encoded)
+    for attribute in _row(attributes, _ATTRIBUTES).rest(_SEQUENCE, 64):
+        row = _row(attribute)
         name, values = row.take(_OID), row.take(_SET)
         row.done()
         if name.encoded == ID_AA_ATTESTATION:
-            chosen = _Row(values.encoded)
+            chosen = _row(values, _SET)
             bundle = _parse_bundle(chosen.take(_SEQUENCE))
             chosen.done()
             if found is not None:
@@ -145,11 +119,11 @@ def _bundle(attributes: der.Element) -> Bundle | None:
 
 
 def _parse_bundle(element: der.Element) -> Bundle:
-    row = _Row(element.encoded)
-    statements = _Row(row.take(_SEQUENCE).encoded).rest(_SEQUENCE, MAX_STATEMENTS)
+    row = _row(element)
+    statements = _row(row.take(_SEQUENCE)).rest(_SEQUENCE, MAX_STATEMENTS)
     certificates: Sequence[der.Element] = ()
     if row.cursor.remaining:
-        certificates = _Row(row.take(_SEQUENCE).encoded).rest(_SEQUENCE, MAX_CERTIFICATES)
+        certificates = _row(row.take(_SEQUENCE)).rest(_SEQUENCE, MAX_CERTIFICATES)
         row.done()
     understood = [parsed for parsed in map(_statement, statements) if parsed is not None]
     encoded = tuple(certificate.encoded for certificate in certificates)
@@ -157,10 +131,10 @@ def _parse_bundle(element: der.Element) -> Bundle:
 
 
 def _statement(element: der.Element) -> CertifyStatement | None:
-    row = _Row(element.encoded)
+    row = _row(element)
     if row.take(_OID).encoded != TCG_ATTEST_CERTIFY:
         return None
-    parts = [part.content for part in _Row(row.take(_SEQUENCE).encoded).rest(_OCTET_STRING, 3)]
+    parts = [part.content for part in _row(row.take(_SEQUENCE)).rest(_OCTET_STRING, 3)]
     hint = row.take(_IA5_STRING).content if row.cursor.remaining else b""
     row.done()
     if len(parts) < 2 or not hint.isascii():

@@ -1,8 +1,8 @@
-"""Distinguished Encoding Rules (X.690), as much as certificates need: their extent, their signed part, their sets."""
+"""Distinguished Encoding Rules (X.690), as much as certificates, requests and signatures need: elements and rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medvouch.formats.cursor import Cursor
@@ -13,7 +13,7 @@ MAX_DEPTH = 16
 
 SEQUENCE = b"\x30"
 """The tag that every certificate begins with."""
-_OID, _SET = 0x06, 0x31
+_INTEGER, _OID, _SET = 0x02, 0x06, 0x31
 _CONSTRUCTED = 0x20
 _FORMAT = "certificate"
 
@@ -75,6 +75,53 @@ def oid(dotted: str) -> bytes:
     """An OBJECT IDENTIFIER element (X.690, 8.19)."""
     first, second, *rest = map(int, dotted.split("."))
     return encode(_OID, *(_base128(number) for number in (40 * first + second, *rest)))
+
+
+def integer(value: int) -> bytes:
+    """An INTEGER element (X.690, 8.3)."""
+    return encode(_INTEGER, value.to_bytes((value + (value < 0)).bit_length() // 8 + 1, "big", signed=True))
+
+
+class Row:
+    """The elements inside one element of tag `outer`, one after another; errors are InputError `FORMAT-*`."""
+
+    def __init__(self, encoded: bytes, outer: int, format: str) -> None:
+        self.cursor = Cursor(encoded, format)
+        element = self.take(outer)
+        self.cursor.done()
+        self.cursor = Cursor(element.content, format)
+
+    def take(self, tag: int) -> Element:
+        """The next one, which is of this tag."""
+        element = _element(self.cursor)
+        if element.tag != tag:
+            self.cursor.fail("malformed", f"tag 0x{element.tag:02x} where 0x{tag:02x} is wanted")
+        return element
+
+    def integer(self) -> int:
+        """The next one, an INTEGER in its shortest form."""
+        element = self.take(_INTEGER)
+        value = int.from_bytes(element.content, "big", signed=True)
+        if element.encoded != integer(value):
+            self.cursor.fail("malformed", "an INTEGER that is not the shortest")
+        return value
+
+    def next_is(self, tag: int) -> bool:
+        """Whether there is another one, of this tag."""
+        return self.cursor.data[self.cursor.offset : self.cursor.offset + 1] == bytes((tag,))
+
+    def rest(self, tag: int, limit: int) -> Sequence[Element]:
+        """All that are left, at most `limit`."""
+        found: list[Element] = []
+        while self.cursor.remaining:
+            if len(found) == limit:
+                self.cursor.fail("limit", f"more than {limit} members")
+            found.append(self.take(tag))
+        return found
+
+    def done(self) -> None:
+        """Refuse more than was taken."""
+        self.cursor.done()
 
 
 def _base128(number: int) -> bytes:
