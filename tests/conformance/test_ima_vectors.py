@@ -9,6 +9,7 @@ import pytest
 from medvouch.errors import InputError
 from medvouch.formats import ima, ima_ascii
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.cms import SignedData
 from medvouch.formats.ima_signature import OF_FILE, ImaSignature
 
 BINARY = ("ibmtss-imatest.log", "ovmf-uki-bookworm.binary_runtime_measurements")
@@ -79,3 +80,15 @@ def test_signatures_of_the_kernel_are_read(vectors: Path) -> None:
         (OF_FILE, HashAlg.SHA256, "f1f2ba3c"),
     ]
     assert [len(each.value) for each in signatures] == [256, 71]
+
+
+def test_a_signature_at_the_end_of_a_file_is_read(vectors: Path) -> None:
+    """Of a kernel that another one measured before kexec; the other entry of this template has none."""
+    entries = ima.parse_binary((vectors / "ima" / BINARY[0]).read_bytes())
+    modules = [entry for entry in entries if entry.template == "ima-modsig"]
+    assert [bool(entry.appended_signature) for entry in modules] == [False, True]
+    assert [entry.unsigned_digest and entry.unsigned_digest[0] for entry in modules] == [None, "sha256"]
+    signed = SignedData.parse(modules[1].appended_signature or b"")
+    assert signed.encode() == modules[1].appended_signature
+    assert signed.describe_signer() == "serial 250b78a054442c431874fd0a7339e6f67bd3ab83 of Subject"
+    assert (len(signed.signature), signed.signed_attributes) == (256, b"")

@@ -45,6 +45,7 @@ from medvouch.formats import (
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.blocks import BlockIndex
 from medvouch.formats.boot_option import BootOption
+from medvouch.formats.cms import SignedData
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cmw import Record as CmwRecord
 from medvouch.formats.command import Command
@@ -185,6 +186,12 @@ def _certificate(data: bytes) -> None:
         x509.verify_chain(data, [data], [data], 1_800_000_000, profile=certificates.EK)
 
 
+def _cms(data: bytes) -> None:
+    parsed = SignedData.parse(data)
+    assert parsed.encode() == data
+    assert parsed.describe_signer().isprintable()
+
+
 def _tpm_public(data: bytes) -> None:
     parsed = Public.parse(data)
     assert parsed.encode() == data
@@ -259,6 +266,7 @@ TARGETS: Mapping[str, Target] = {
     "cbor": Target(_cbor),
     "cel": each(cel.parse, cel.parse_tlv),
     "certificate": Target(_certificate),
+    "cms": Target(_cms),
     "cmw": each(Collection.parse, CmwRecord.parse),
     "command": each(Command.parse),
     "config": Target(_config, (ConfigFault,)),

@@ -21,6 +21,7 @@ from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, moment
 from medvouch.errors import InputError
 from medvouch.formats import event_text, eventlog, ima, ima_ascii, uefi
+from medvouch.formats.cms import SignedData
 from medvouch.formats.cmw import Collection
 from medvouch.formats.ear import Ear
 from medvouch.formats.eat import Eat
@@ -108,6 +109,7 @@ def _measurement(entry: ima.Entry) -> dict[str, Any]:
         "file_digest": f"{file_digest[0]}:{file_digest[1].hex()}" if file_digest else None,
         "path": entry.path,
         "signed_by": _signer(entry),
+        "appended_signature_by": _appender(entry),
     }
 
 
@@ -118,10 +120,18 @@ def _signer(entry: ima.Entry) -> str | None:
     return None
 
 
+def _appender(entry: ima.Entry) -> str | None:
+    """The certificate, or id of the key, of the signature at the end of the file, it says."""
+    with suppress(InputError):
+        return SignedData.parse(entry.appended_signature).describe_signer() if entry.appended_signature else None
+    return None
+
+
 def _what(row: dict[str, Any]) -> str:
     measured = "VIOLATION" if row["violation"] else row["file_digest"]
     signed = f"signed by {row['signed_by']}" if row["signed_by"] else None
-    return "  ".join(filter(None, (row["path"], measured, signed)))
+    appended = f"signed at its end by {row['appended_signature_by']}" if row["appended_signature_by"] else None
+    return "  ".join(filter(None, (row["path"], measured, signed, appended)))
 
 
 def _count(rows: list[Any], one: str, many: str = "") -> str:

@@ -191,5 +191,10 @@ IMA_SIGNATURE_INVALID = RefusalKind(
     "A file's signature is not one of the file that was measured.",
     "treat the file as altered: reinstall it and find out what changed it",
 )
+IMA_SIGNATURE_ATTRIBUTES = RefusalKind(
+    "ima-signature-attributes",
+    "The signature at the end of a file is over attributes, and no kernel takes such a one for IMA.",
+    "sign the file with the kernel's sign-file, or with openssl cms -sign -noattr",
+)
 
 TABLE = refusal_table(globals())

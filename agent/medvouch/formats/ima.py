@@ -81,6 +81,11 @@ def _algorithm(label: bytes) -> str:
     return label.decode("ascii", "backslashreplace").rpartition(":")[2]
 
 
+def _labelled(value: bytes) -> tuple[str, bytes] | None:
+    label, separator, found = value.partition(b":\0")
+    return (_algorithm(label), found) if separator else None
+
+
 class Entry(NamedTuple):
     """One measurement; `data` is the template data as the list holds it, after its size. A tuple, as `Event` is."""
 
@@ -126,8 +131,13 @@ class Entry(NamedTuple):
 
     @property
     def appended_signature(self) -> bytes | None:
-        """PKCS#7 that was appended to the file (modsig); its digest is that of the file without it."""
+        """CMS that was appended to the file (modsig), empty where there is none; None without such a field."""
         return self._field("modsig")
+
+    @property
+    def unsigned_digest(self) -> tuple[str, bytes] | None:
+        """As `file_digest`, of the file without the signature that was appended to it (d-modsig)."""
+        return _labelled(self._field("d-modsig") or b"")
 
     @property
     def file_digest(self) -> tuple[str, bytes] | None:
@@ -139,8 +149,7 @@ class Entry(NamedTuple):
         value = fields[number]
         if not labelled:
             return "sha1" if len(value) == _SHA1_SIZE else "md5", value
-        label, separator, found = value.partition(b":\0")
-        return (_algorithm(label), found) if separator else None
+        return _labelled(value)
 
     @property
     def of_verity(self) -> bool:

@@ -2,7 +2,8 @@
 
     type u8 | version u8 | hash algorithm u8 | key id u32 | size u16 | signature            all big endian
 
-Type 3, version 2 signs the file's digest; type 6, version 3 signs SHA-x(6 | hash algorithm | fs-verity digest).
+Type 3, version 2 signs the file's digest; type 6, version 3 signs SHA-x(6 | hash algorithm | fs-verity digest). A file
+that has none of these is listed with EVM's signature of its metadata (type 5), which no list has enough to check.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cursor import Cursor
 
 FORMAT = "ima-signature"
-OF_FILE, OF_VERITY = 3, 6
-"""EVM_IMA_XATTR_DIGSIG and IMA_VERITY_DIGSIG."""
+OF_FILE, OF_METADATA, OF_VERITY = 3, 5, 6
+"""EVM_IMA_XATTR_DIGSIG, EVM_XATTR_PORTABLE_DIGSIG and IMA_VERITY_DIGSIG."""
 MAX_SIGNATURE_BYTES = 1024
 """An RSA key of 8192 bits."""
 KEY_ID_BYTES = 4

@@ -19,7 +19,8 @@ from medvouch.attestation.policy_checks import authority_digest
 from medvouch.crypto.ima_signatures import ImaKey
 from medvouch.crypto.keys import spki
 from medvouch.errors import Refusal
-from medvouch.formats import ima
+from medvouch.formats import der, ima
+from medvouch.formats.cms import Algorithm, SignedData
 from medvouch.formats.eventlog import EventType
 from medvouch.formats.uefi import (
     CERT_SHA256,
@@ -221,7 +222,9 @@ def with_file(
     boot.entries.pop()
     boot.pcrs = {bank: {**values, 10: bytes(32)} for bank, values in boot.pcrs.items()}
     parts: tuple[bytes, ...] = (label.encode() + b":\0" + digest, b"/init\0", signature)
-    boot.entries.append(ima.make(1, 10, template, parts if template == "ima-sig" else parts[:2]))
+    if template == "ima-modsig":
+        parts = (*parts[:2], b"", b"sha256:\0" + UNSIGNED, signature)
+    boot.entries.append(ima.make(1, 10, template, parts if template != "ima-ng" else parts[:2]))
     for entry in boot.entries:
         boot.extend(10, {bank: sha(bank, entry.data) for bank in boot.banks})
     return boot
@@ -230,9 +233,23 @@ def with_file(
 SIGNED = demand(ima_signed_by=frozenset({spki(key("ima").public_key()), spki(RSA_KEY.public_key())}))
 
 
+UNSIGNED = b"\5" * 32
+"""Of /init without the signature at its end."""
+_DIGEST, _ECDSA = der.oid("2.16.840.1.101.3.4.2.1"), der.oid("1.2.840.10045.4.3.2")
+
+
+def at_the_end(signature: bytes, attributes: bytes = b"") -> bytes:
+    """As the kernel's sign-file writes it with -k."""
+    return SignedData(EC_ID, Algorithm(_DIGEST), Algorithm(_ECDSA), signature, attributes).encode()
+
+
 @pytest.mark.parametrize(("sign", "key_id"), [(by_ec, EC_ID), (by_rsa, RSA_ID)])
 def test_files_that_are_signed(sign: Any, key_id: bytes) -> None:
     judged(with_file(header(sign(INIT), key_id=key_id)), SIGNED)
+
+
+def test_files_that_are_signed_at_their_end() -> None:
+    judged(with_file(at_the_end(by_ec(UNSIGNED)), template="ima-modsig"), SIGNED)
 
 
 NOT_SIGNED = {
@@ -250,6 +267,9 @@ NOT_SIGNED = {
     "of a forgotten algorithm": (header(by_ec(INIT), algorithm=2), {}),
     "over a digest that names another": (header(by_ec(INIT)), {"label": "sha512"}),
     "over a digest of another length": (header(by_ec(INIT)), {"digest": INIT[:20]}),
+    "at its end, over the whole file": (at_the_end(by_ec(INIT)), {"template": "ima-modsig"}),
+    "at its end, over attributes": (at_the_end(by_ec(UNSIGNED), der.encode(0xA0)), {"template": "ima-modsig"}),
+    "at its end, cut short": (at_the_end(by_ec(UNSIGNED))[:-1], {"template": "ima-modsig"}),
 }
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from medvouch.crypto import cose
 from medvouch.crypto.keys import SoftwareSigner
-from medvouch.formats import cbor, cel, ima, systemd
+from medvouch.formats import cbor, cel, der, ima, systemd
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cel import CelRecord, ContentType
+from medvouch.formats.cms import Algorithm, SignedData
 from medvouch.formats.corim import CONTENT_TYPE as CORIM
 from medvouch.formats.corim import Class, Comid, Corim, Measurement, ReferenceTriple, Values, Version
 from medvouch.formats.ima_signature import OF_FILE, ImaSignature
@@ -127,6 +128,18 @@ def test_who_signed_a_measured_file(medvouch: Caller, file: Path) -> None:
     document = medvouch("inspect", "ima", file, "--json").json
     assert [row["signed_by"] for row in document["entries"]] == ["01020304", None]
     assert "signed by 01020304" in medvouch("inspect", "ima", file).out
+
+
+def test_who_signed_a_file_at_its_end(medvouch: Caller, file: Path) -> None:
+    digest = b"sha256:\0" + bytes(32)
+    algorithm = Algorithm(der.oid("2.16.840.1.101.3.4.2.1"))
+    appended = SignedData(b"\1\2\3\4", algorithm, algorithm, b"s").encode()
+    fields = (digest, b"/bin/x\0", b"", digest)
+    entries = [ima.make(number, 10, "ima-modsig", (*fields, end)) for number, end in enumerate((appended, b"?", b""))]
+    file.write_bytes(ima.encode(tuple(entries)))
+    document = medvouch("inspect", "ima", file, "--json").json
+    assert [row["appended_signature_by"] for row in document["entries"]] == ["01020304", None, None]
+    assert "signed at its end by 01020304" in medvouch("inspect", "ima", file).out
 
 
 @pytest.mark.parametrize(("kind", "data"), [("systemd", records(HOSTILE)), ("cel", canonical(HOSTILE))])

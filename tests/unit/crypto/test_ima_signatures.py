@@ -119,8 +119,11 @@ def certificate(key: PublicKey, identifier: bytes | None) -> bytes:
 
 def test_key_ids_come_from_certificates() -> None:
     key = RSA.public_key()
-    assert ImaKey.of_certificate(certificate(key, b"0123456789")) == ImaKey(b"6789", key)
-    assert ImaKey.of_certificate(certificate(key, None)) == KEYS[1]
+    known = ImaKey.of_certificate(certificate(key, b"0123456789"))
+    assert (known.id, known.key) == (b"6789", key)
+    assert known.named is not None
+    assert known.named.describe() == "serial 1 of files"
+    assert ImaKey.of_certificate(certificate(key, None)) == replace(KEYS[1], named=known.named)
 
 
 # Made with evmctl 1.4 (ima-evm-utils of Debian 12): `evmctl ima_sign -a sha256 --sigfile -k KEY FILE` over b"hello\n".

@@ -169,6 +169,7 @@ def test_what_the_fields_are_called() -> None:
     assert (signed.signature, signed.buffer, signed.appended_signature) == (b"\3\2", None, None)
     assert (buffer.signature, buffer.buffer) == (None, b"quiet")
     module = ima.make(0, 10, "ima-modsig", FIELDS["ima-modsig"])
+    assert module.unsigned_digest == ("sha1", b"2" * 20)
     assert (module.signature, module.appended_signature) == (b"", b"0\x82")
     of_verity = ima.make(0, 10, "ima-ngv2", FIELDS["ima-ngv2"])
     assert of_verity.file_digest == ("sha256", DIGEST)
