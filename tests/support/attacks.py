@@ -10,7 +10,7 @@ from medvouch.formats.eventlog import Event, EventType
 from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.tpm import AttestType, CertifyInfo, PcrSelection, QuoteInfo
 from medvouch.formats.tpm_public import ObjectAttribute
-from medvouch.formats.uefi import CERT_X509, GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, ImageLoad, Variable
+from medvouch.formats.uefi import CERT_X509, GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, SHIM_LOCK, ImageLoad, Variable
 from support.authorities import issuing, key
 from support.boots import SHA256, BootBuilder, full_boot
 from support.evidence import CLOCK, LAK, NONCE, QUALIFIED_SIGNER, Change, certificate, fields, fix
@@ -134,6 +134,7 @@ def _without_separator() -> BootBuilder:
 
 SECURE_BOOT = Variable(GLOBAL_VARIABLE, "SecureBoot", b"\1")
 AUTHORITY = Variable(IMAGE_SECURITY_DATABASE, "db", b"owner and certificate").encode()
+OLD_SHIM = Variable(SHIM_LOCK, "Shim", b"certificate").encode() + bytes(6)
 UNDERFLOW = CERT_X509.bytes_le + (27).to_bytes(4, "little") + bytes(4) + b"\x10\0\0\0"
 """A signature list that says it is smaller than its own head: subtracting that unsigned asks for gigabytes."""
 
@@ -145,6 +146,9 @@ LOGS: dict[str, Callable[[], BootBuilder]] = {
     "hcrtm-late": lambda: BootBuilder().firmware().event(0, T.EV_EFI_HCRTM_EVENT, b"HCRTM"),
     "event-retyped": lambda: _other(T.EV_SEPARATOR, type=T.EV_ACTION),
     "event-data-mismatch": lambda: _other(T.EV_S_CRTM_VERSION, data=b"2.0.0"),
+    "authority-cut-short": lambda: (
+        BootBuilder().firmware().event(7, T.EV_EFI_VARIABLE_AUTHORITY, OLD_SHIM, OLD_SHIM[:-1]).system()
+    ),
     "separator-missing": _without_separator,
     "separator-doubled": lambda: BootBuilder().firmware().event(4, T.EV_SEPARATOR, bytes(4)),
     "separator-error": lambda: _separators(pcr3=b"\1\0\0\0"),

@@ -84,6 +84,7 @@ WHAT = {
     "hcrtm-late": "a hardware CRTM after the firmware",
     "event-retyped": "a separator that is labelled as something else",
     "event-data-mismatch": "data that was not measured, under a digest that was",
+    "authority-cut-short": "an authority whose last byte was not measured",
     "separator-missing": "a PCR of the firmware without a separator",
     "separator-doubled": "a PCR with two separators",
     "separator-error": "a separator that reports an error",

@@ -74,7 +74,8 @@ class Anchors:
 class Appraisal:
     """Evidence that passed every step, and what it says; `ledger_head` is one that was found consistent, or None.
 
-    `release` and `security_epoch` are None where the policy asks for no release, or for some PCRs of one only.
+    `release` and `security_epoch` are None where the policy asks for no release, or for some PCRs of one only. `quirks`
+    are those that the policy allows and the log needed, by name.
     """
 
     device: str
@@ -87,6 +88,7 @@ class Appraisal:
     security_epoch: int | None
     ledger_head: LedgerHead | None = None
     suit_report: SuitReport | None = None
+    quirks: tuple[str, ...] = ()
 
 
 def appraise(
@@ -107,7 +109,7 @@ def appraise(
     11. The claims are of this boot.
     12. The event log is the one the claims name, and so is the report of the last update, made for this challenge.
     13. Every quoted PCR is explained by replaying the logs; boot_aggregate is recomputed; the firmware's log keeps
-        the rules that replaying does not (`log_rules.check_log`).
+        the rules that replaying does not (`log_rules.check_log`), but for quirks that the policy allows.
     14. The ledger continues the one known, and the TPM confirms its last checkpoint.
     15. Only verified events are interpreted: Secure Boot as the policy demands.
     16. The boot chain is that of a reference, as far as the policy asks for one.
@@ -162,7 +164,7 @@ def _judge(
     claims, quote = verified.claims, verified.quote
     logs, pcrs = parsed_logs(evidence), verified.pcrs
     replayed = replay(logs, pcrs)  # 13
-    check_log(logs.uefi, replayed.events, {pcr for values in pcrs.values() for pcr in values})
+    quirks = check_log(logs.uefi, replayed.events, quoted_pcrs(pcrs), policy.quirks or ())
     head = None
     if expected.ledger is not None:  # 14
         head = consistent_head(evidence.checkpoint, claims, quote, verified.attestation_key, expected.ledger)
@@ -187,6 +189,7 @@ def _judge(
         security_epoch=reference.security_epoch if reference and whole else None,
         ledger_head=head,
         suit_report=verified.suit_report,
+        quirks=tuple(quirk.name for quirk in quirks),
     )
 
 
@@ -217,6 +220,11 @@ def _check_floor(reference: ReferenceValues, floor: int) -> None:
     if reference.security_epoch < floor:
         detail = f"release {reference.release} is of epoch {reference.security_epoch}, the floor is {floor}"
         raise Refusal(refusals.RELEASE_BELOW_FLOOR, detail)
+
+
+def quoted_pcrs(pcrs: PcrValues) -> frozenset[int]:
+    """Of any bank."""
+    return frozenset(pcr for values in pcrs.values() for pcr in values)
 
 
 def _suit_report(data: bytes | None, claims: Eat) -> SuitReport | None:

@@ -12,8 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from medvouch.attestation import refusals
-from medvouch.attestation.appraisal import Anchors, Expectation, appraise, parsed_logs, verify_evidence
+from medvouch.attestation.appraisal import (
+    Anchors,
+    Expectation,
+    appraise,
+    parsed_logs,
+    quoted_pcrs,
+    verify_evidence,
+)
 from medvouch.attestation.evidence import UnverifiedEvidence, evidence_digest
+from medvouch.attestation.log_rules import check_log
 from medvouch.attestation.pcrs import meaning
 from medvouch.attestation.policy import Policy
 from medvouch.attestation.reference import Difference, nearest
@@ -21,6 +29,7 @@ from medvouch.attestation.replay import Account, LogName, Measurement, Row, Stat
 from medvouch.attestation.semantics import Boot, understand
 from medvouch.errors import MedvouchError, Refusal
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.eventlog import EventLog
 from medvouch.formats.ima import BOOT_AGGREGATE, Entry
 
 ASK_AGAIN = "ask the device for new evidence; if it stays malformed, treat the device as compromised"
@@ -78,6 +87,7 @@ class Explanation:
 
     `quoted`: steps 1 to 12 of the appraisal hold, so PCR values and confirmed events are this TPM's. `boot` is what
     the confirmed events say, None where they may not be believed. `code`, `detail`, `place` are of the first refusal.
+    `quirks` are those that the policy allows and the log needs, by name.
     """
 
     affirming: bool
@@ -94,6 +104,7 @@ class Explanation:
     boot: Boot | None
     pcrs: tuple[PcrExplanation, ...]
     moments: tuple[Moment, ...]
+    quirks: tuple[str, ...] = ()
 
 
 def explain(data: bytes, expected: Expectation, anchors: Anchors, policy: Policy, judged_at: int) -> Explanation:
@@ -127,6 +138,7 @@ def explain(data: bytes, expected: Expectation, anchors: Anchors, policy: Policy
         boot=understand(told.account.confirmed, command_lines=texts) if quoted and told else None,
         pcrs=tuple(told.pcrs(differences)) if told else (),
         moments=tuple(told.moments(differences, quoted=quoted)) if told else (),
+        quirks=told.quirks(policy) if quoted and told else (),
     )
 
 
@@ -141,13 +153,23 @@ class _Told:
     """What the logs tell, held against the values that came with the quote."""
 
     account: Account
+    log: EventLog
+    quoted: frozenset[int]
 
     @classmethod
     def of(cls, evidence: UnverifiedEvidence) -> _Told | None:
         """None where the logs cannot be read."""
         with suppress(MedvouchError):
-            return cls(account(parsed_logs(evidence), evidence.quote.pcrs))
+            logs, pcrs = parsed_logs(evidence), evidence.quote.pcrs
+            return cls(account(logs, pcrs), logs.uefi, quoted_pcrs(pcrs))
         return None
+
+    def quirks(self, policy: Policy) -> tuple[str, ...]:
+        """Those without which the log would break a rule; none where it breaks one all the same."""
+        with suppress(Refusal):
+            needed = check_log(self.log, self.account.confirmed, self.quoted, policy.quirks or ())
+            return tuple(quirk.name for quirk in needed)
+        return ()
 
     def nearest(self, anchors: Anchors, policy: Policy) -> tuple[str | None, Mapping[int, Difference]]:
         """The release that the explained PCRs come nearest to, and how they differ."""

@@ -61,6 +61,11 @@ EVENT_DATA_MISMATCH = RefusalKind(
     "What the log says was measured is not what was measured.",
     "treat the log as forged: the text or variable of the event that is named was altered",
 )
+AUTHORITY_CUT_SHORT = RefusalKind(
+    "authority-cut-short",
+    "What shim verified a program with was measured without its last byte, so that byte is nobody's word.",
+    "update shim to 15.3 or later; where it cannot be updated yet, allow the quirk old-shim",
+)
 SEPARATOR_MISSING = RefusalKind(
     "separator-missing",
     "The firmware never closed a PCR of its own before it started something: it did not run as it should, or at all.",

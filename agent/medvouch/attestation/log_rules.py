@@ -1,13 +1,12 @@
 """What a firmware log must keep to although its digests replay: types, order and headers are not measured.
 
 Run after the replay, on the events that it confirmed: a log that breaks a rule was edited, or comes from firmware that
-keeps to no profile. What is known of such firmware is a row of QUIRKS, and waived where the verifier asks for it.
+keeps to no profile. What is known of such firmware is a row of `quirks.QUIRKS`, waived where the policy asks for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from medvouch.attestation import log_refusals
@@ -21,6 +20,7 @@ from medvouch.attestation.measured import (
     of_old_shim,
 )
 from medvouch.attestation.measurements import VerifiedEvent, VerifiedEvents
+from medvouch.attestation.quirks import Quirk
 from medvouch.errors import InputError, Refusal, RefusalKind
 from medvouch.formats import uefi
 from medvouch.formats.device_path import device_path_text
@@ -52,36 +52,6 @@ _DRIVERS = (EventType.EV_EFI_BOOT_SERVICES_DRIVER, EventType.EV_EFI_RUNTIME_SERV
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Quirk:
-    """Firmware known to break rules, and which of them: opt-in, and reported where it was needed."""
-
-    name: str
-    what: str
-    waives: frozenset[str]
-
-
-def _codes(*kinds: RefusalKind) -> frozenset[str]:
-    return frozenset(kind.code for kind in kinds)
-
-
-QUIRKS = {
-    quirk.name: quirk
-    for quirk in (
-        Quirk(
-            "measures-twice",
-            "The firmware starts its boot options anew and measures separators and policy once more (AMD reference).",
-            _codes(log_refusals.SEPARATOR_DOUBLED, log_refusals.VARIABLE_REPEATED, log_refusals.VARIABLE_LATE),
-        ),
-        Quirk(
-            "vendor-info-outside",
-            "The size of the Spec ID event leaves its vendor information out.",
-            _codes(log_refusals.SPEC_ID_VENDOR_INFO),
-        ),
-    )
-}
-
-
 def check_log(
     log: EventLog, events: VerifiedEvents, quoted: Collection[int], quirks: Collection[Quirk] = ()
 ) -> tuple[Quirk, ...]:
@@ -92,7 +62,7 @@ def check_log(
     3. What is not measured has no digest: `no-action-digest`.
     4. StartupLocality and the hardware CRTM come before all else in PCR 0: `startup-locality-wrong`, `hcrtm-late`.
     5. An event is a separator exactly where its digest is a separator's: `event-retyped`.
-    6. What is measured by its data has the digest of its data: `event-data-mismatch`.
+    6. What is measured by its data has the digest of its data, all of it: `event-data-mismatch`, `authority-cut-short`.
     7. Each firmware PCR has one separator, and none that reports an error: `separator-missing`, `separator-doubled`,
        `separator-error`.
     8. Boot applications that are not the firmware's own come after it: `separator-late`.
@@ -164,8 +134,11 @@ def _labels(events: Sequence[VerifiedEvent], separators: Sequence[VerifiedEvent]
         kind = event.type
         if (kind == _SEPARATOR) != (id(event) in known):
             yield _refusal(log_refusals.EVENT_RETYPED, event)
-        elif kind in _HASHED_DATA and not event.covers_data and not of_old_shim(event):
-            yield _refusal(log_refusals.EVENT_DATA_MISMATCH, event)
+        elif kind in _HASHED_DATA and not event.covers_data:
+            if of_old_shim(event):
+                yield _refusal(log_refusals.AUTHORITY_CUT_SHORT, event)
+            else:
+                yield _refusal(log_refusals.EVENT_DATA_MISMATCH, event)
 
 
 def _separators(pcr: int, events: Sequence[VerifiedEvent], found: Sequence[VerifiedEvent]) -> Iterator[Refusal]:

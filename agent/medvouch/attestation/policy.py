@@ -2,6 +2,7 @@
 
     id = "example:wards:1"
     include = ["release"]                    # all that these demand is demanded, too
+    quirks = ["measures-twice"]              # known faults of firmware to let pass, and to report; [] is none, ever
 
     [pcrs]
     sha256 = "0-15"                          # banks and PCRs that a quote must cover, exactly
@@ -41,14 +42,17 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+from medvouch.attestation.quirks import QUIRKS, Quirk
 from medvouch.attestation.shipped_policies import SHIPPED
 from medvouch.errors import InputError
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.eventlog import PCR_COUNT
 from medvouch.formats.reference import MAX_SECURITY_EPOCH
 from medvouch.formats.tpm import PcrSelection
+
+T = TypeVar("T")
 
 MAX_POLICY_CHARS = 1 << 20
 MAX_DEPTH = 8
@@ -67,6 +71,7 @@ class Policy:
     """A named set of demands; `selection` are the PCRs that a quote must cover, exactly.
 
     Sets of what is allowed are None where all is. `reference_pcrs` None: all PCRs are held against the reference.
+    `quirks` None lets none pass and leaves it to the policies that this one is joined with.
     """
 
     id: str
@@ -85,6 +90,7 @@ class Policy:
     require_nonce: bool = False
     require_clock_safe: bool = False
     require_ledger: bool = False
+    quirks: frozenset[Quirk] | None = None
 
     def joined(self, other: Policy) -> Policy:
         """All that either demands, under the id of `self`; the paths that both exclude stay excluded."""
@@ -109,10 +115,11 @@ class Policy:
             require_nonce=self.require_nonce or other.require_nonce,
             require_clock_safe=self.require_clock_safe or other.require_clock_safe,
             require_ledger=self.require_ledger or other.require_ledger,
+            quirks=_both(self.quirks, other.quirks),
         )
 
 
-def _both(one: frozenset[bytes] | None, other: frozenset[bytes] | None) -> frozenset[bytes] | None:
+def _both(one: frozenset[T] | None, other: frozenset[T] | None) -> frozenset[T] | None:
     if one is None or other is None:
         return other if one is None else one
     return one & other
@@ -214,7 +221,7 @@ def _read(top: _Table, *, has_pcrs: bool) -> Policy:
     selection = _selection(top.table("pcrs"))
     if not selection.banks and not has_pcrs:
         _malformed("pcrs", "a bank")
-    policy = Policy(name, selection)
+    policy = Policy(name, selection, quirks=_quirks(top.take("quirks", None)))
     readers = {"secure_boot": _secure_boot, "reference": _reference, "ima": _ima, "freshness": _freshness}
     for part, read in {**readers, "ledger": _ledger}.items():
         table = top.table(part)
@@ -222,6 +229,15 @@ def _read(top: _Table, *, has_pcrs: bool) -> Policy:
         table.done()
     top.done()
     return policy
+
+
+def _quirks(value: Any) -> frozenset[Quirk] | None:
+    if value is None:
+        return None
+    for name in _texts(value, "quirks"):
+        if name not in QUIRKS:
+            _malformed("quirks", f"some of {', '.join(sorted(QUIRKS))}; {name[:64]!r} is none")
+    return frozenset(QUIRKS[name] for name in value)
 
 
 def _secure_boot(policy: Policy, table: _Table) -> Policy:

@@ -39,6 +39,7 @@ STRICT = """\
 # A signed release, its files and nothing else, asked just now, with a ledger that goes on from the one known.
 id = "medvouch:strict:1"
 include = ["release", "ima-allowlist"]
+quirks = []
 
 [freshness]
 nonce = true

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medvouch.attestation.appraisal import judge_boot
+from medvouch.attestation.appraisal import judge_boot, quoted_pcrs
 from medvouch.attestation.endorsements import read_certificate, read_ek_chain
+from medvouch.attestation.log_rules import check_log
 from medvouch.attestation.policy import Policy
 from medvouch.attestation.provisioning import EK_CERTIFICATE_INDEX
 from medvouch.attestation.reference import VerifiedReference
-from medvouch.attestation.replay import Logs, Status, replay, tabulate
+from medvouch.attestation.replay import Logs, Replay, Status, replay, tabulate
 from medvouch.attestation.semantics import SecureBoot, understand
 from medvouch.crypto.certificates import EK
 from medvouch.crypto.x509 import tpm_model, verify_chain
@@ -162,11 +163,18 @@ class Doctor:
         return ", ".join(counts)
 
     def _check_replay(self) -> str:
+        replayed, quirks = self._replayed()
+        matching = sum(row.status is Status.MATCH for row in replayed.table.rows)
+        passed = f"; {', '.join(quirks)} let pass" if quirks else ""
+        return f"the logs explain every PCR: {matching} match, the others were never extended{passed}"
+
+    def _replayed(self) -> tuple[Replay, Sequence[str]]:
+        """As an appraiser replays, and the quirks that his policy has to let pass."""
         assert self._logs is not None
         assert self._pcrs is not None
         replayed = replay(self._logs, self._pcrs)
-        matching = sum(row.status is Status.MATCH for row in replayed.table.rows)
-        return f"the logs explain every PCR: {matching} match, the others were never extended"
+        quirks = check_log(self._logs.uefi, replayed.events, quoted_pcrs(self._pcrs), self._policy.quirks or ())
+        return replayed, [quirk.name for quirk in quirks]
 
     def _check_secure_boot(self) -> str:
         """Of a boot whose logs do not explain every PCR, what PCR 7 says alone."""
@@ -200,12 +208,11 @@ class Doctor:
 
     def _foresee(self) -> str:
         """As an appraiser would: a challenge and the ledger he brings himself."""
-        assert self._logs is not None
-        assert self._pcrs is not None
         assert self._tpm is not None
         clock = self._tpm.read_clock()
+        replayed, _ = self._replayed()
         _, reference = judge_boot(
-            replay(self._logs, self._pcrs),
+            replayed,
             self._around.references(),
             self._policy,
             challenged=True,

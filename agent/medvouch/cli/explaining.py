@@ -27,6 +27,7 @@ def document(explained: Explanation) -> dict[str, Any]:
         "action": explained.action,
         "secure_boot": boot.secure_boot.value if boot else None,
         "firmware_version": boot.firmware_version if boot else None,
+        "quirks": list(explained.quirks),
         "phases": list(boot.phases) if boot else [],
         "pcrs": [vars(pcr) for pcr in explained.pcrs],
         "events": [{**vars(each), "state": each.state.value} for each in explained.moments],
@@ -39,6 +40,7 @@ def lines(explained: Explanation) -> list[str]:
     head = {name: shown[name] for name in ("status", "code", "detail", "place", "action", "device")}
     head |= {"release" if explained.affirming else "nearest": shown["release"], "policy": shown["policy"]}
     head |= {"secure boot": shown["secure_boot"], "firmware": shown["firmware_version"]}
+    head |= {"let pass": ", ".join(explained.quirks) or None}
     told = aligned({**head, "judged at": moment(explained.judged_at)})
     if explained.pcrs:
         told += ["", said_of_quote(explained)]

@@ -57,6 +57,7 @@ def _head(explained: Explanation) -> str:
         "Policy": explained.policy,
         "Secure Boot": boot.secure_boot.value if boot else None,
         "Firmware": boot.firmware_version if boot else None,
+        "Let pass": ", ".join(explained.quirks) or None,
         "Boot phases": ", ".join(boot.phases) if boot else None,
         "Judged at": moment(explained.judged_at),
         "Evidence": explained.evidence_digest.hex(),

@@ -170,9 +170,11 @@ def _result(data: bytes, appraisers: Sequence[PublicKey], nonce: bytes | None, d
         "nonce": ear.nonce.hex(),
         "policy": ear.policy_id,
         "issued_at": ear.issued_at,
+        "quirks": list(ear.quirks),
         "reasons": reasons,
     }
-    lines = aligned({**document, "issued_at": moment(ear.issued_at), "reasons": None})
+    shown = {"issued_at": moment(ear.issued_at), "quirks": ", ".join(ear.quirks) or None, "reasons": None}
+    lines = aligned({**document, **shown})
     return document, lines + [f"  {reason['code']}: {reason['detail']} ({reason['place']})" for reason in reasons]
 
 
@@ -191,8 +193,10 @@ def _affirmed(appraisal: Appraisal, *, fresh: bool) -> Verified:
         "boot_count": appraisal.boot_clock.reset_count,
         "freshness": "answers the nonce" if fresh else "not judged (no --nonce)",
         "clock_safe": appraisal.clock_safe,
+        "quirks": ", ".join(appraisal.quirks) or None,
     }
-    return {**document, "pcrs": rows}, [*aligned(document), "", *pcr_lines(rows)]
+    lines = [*aligned(document), "", *pcr_lines(rows)]
+    return {**document, "quirks": list(appraisal.quirks), "pcrs": rows}, lines
 
 
 def _refused(kind: str, error: MedvouchError) -> Verified:

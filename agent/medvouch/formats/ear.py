@@ -28,6 +28,7 @@ MAX_TEXT = 256
 MAX_CODE = 64
 """Characters; a reason's other parts are cut to those of an error when it is encoded."""
 MAX_REASONS = 64
+MAX_QUIRKS = 16
 
 
 class Tier(enum.IntEnum):
@@ -140,6 +141,7 @@ class _Appraisal(Claims):
     boot_count: Annotated[int | None, Claim(267, Uint(2**32 - 1))] = None
     reasons: Annotated[tuple[Reason, ...] | None, Claim(-75011, Many(_ReasonForm(), MAX_REASONS))] = None
     ledger_head: Annotated[LedgerHead | None, Claim(LedgerHeadForm.LABEL, LedgerHeadForm())] = None
+    quirks: Annotated[tuple[str, ...] | None, Claim(-75012, Many(Text(MAX_CODE), MAX_QUIRKS))] = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ class Ear:
 
         267     boot_count, EAT's own label     -75010  evidence_digest, SHA-256 of the evidence as it was received
         -75002  ledger_head, as in our EAT      -75011  reasons, [[code, place, detail], ...]
+                                                -75012  quirks of the device's firmware that were let pass, by name
     """
 
     issued_at: int
@@ -191,14 +194,15 @@ class Ear:
     boot_count: int | None = None
     reasons: tuple[Reason, ...] = ()
     ledger_head: LedgerHead | None = None
+    quirks: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, payload: bytes) -> Ear:
         """From deterministic CBOR; InputError `ear-*` or `cbor-*`."""
         claims = _EarClaims.parse(payload)
         ((device, appraisal),) = claims.submods.items()
-        if len(appraisal.policy_ids) != 1 or appraisal.reasons == ():
-            raise Place("ear", f"/266/{device}").malformed("one policy, and reasons or no claim of them")
+        if len(appraisal.policy_ids) != 1 or () in (appraisal.reasons, appraisal.quirks):
+            raise Place("ear", f"/266/{device}").malformed("one policy, and reasons and quirks or no claim of them")
         return cls(
             issued_at=claims.issued_at,
             verifier_developer=claims.verifier.developer,
@@ -212,6 +216,7 @@ class Ear:
             boot_count=appraisal.boot_count,
             reasons=appraisal.reasons or (),
             ledger_head=appraisal.ledger_head,
+            quirks=appraisal.quirks or (),
         )
 
     def encode(self) -> bytes:
@@ -224,6 +229,7 @@ class Ear:
             boot_count=self.boot_count,
             reasons=self.reasons or None,
             ledger_head=self.ledger_head,
+            quirks=self.quirks or None,
         )
         verifier = _VerifierId(self.verifier_developer, self.verifier_build)
         return _EarClaims(self.issued_at, self.nonce, {self.device: appraisal}, verifier).encode()
@@ -240,6 +246,8 @@ class Ear:
             appraisal["bootcount"] = self.boot_count
         if self.reasons:
             appraisal["medvouch_reasons"] = [vars(reason) for reason in self.reasons]
+        if self.quirks:
+            appraisal["medvouch_quirks"] = list(self.quirks)
         if self.ledger_head is not None:
             appraisal["medvouch_ledger_head"] = {
                 **vars(self.ledger_head),

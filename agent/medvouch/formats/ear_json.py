@@ -47,6 +47,7 @@ def _read(document: Mapping[str, Any]) -> Ear:
         device=device,
         boot_count=appraisal.get("bootcount"),
         reasons=tuple(Reason(**reason) for reason in appraisal.get("medvouch_reasons", ())),
+        quirks=tuple(appraisal.get("medvouch_quirks", ())),
         ledger_head=LedgerHead(head["size"], _bytes(head["root"]), head["counter"]) if head is not None else None,
     )
 

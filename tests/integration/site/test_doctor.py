@@ -16,7 +16,10 @@ from medvouch.cli.config import Config
 from medvouch.cli.doctor import Doctor, Finding, Surroundings
 from medvouch.cli.doctoring import surroundings
 from medvouch.errors import TpmFault
+from medvouch.formats import eventlog
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.eventlog import Event, EventLog, EventType
+from medvouch.formats.hashing import digest
 from medvouch.ports import Timestamp
 from support.sites import Scene
 
@@ -142,6 +145,23 @@ async def test_secure_boot_off(serving: Scene) -> None:
     (serving.gateway.machine.nvram / "SecureBoot.var").write_bytes(b"\0")
     serving.gateway.power_on()
     assert problems(await findings(around(serving))) == {"secure-boot": "secure-boot-off", "verdict": "secure-boot-off"}
+
+
+async def test_a_quirk_that_the_policy_lets_pass_or_not(serving: Scene) -> None:
+    path = serving.gateway.machine.uefi_log
+    log = eventlog.parse(path.read_bytes())
+    again = {bank: digest(bank, bytes(4)) for bank in log.banks}
+    separator = Event(len(log.events) + 1, 4, EventType.EV_SEPARATOR, again, bytes(4), 0)
+    with TssTpm(serving.gateway.tpm.tcti()) as tpm:
+        tpm.pcr_extend(4, again)
+    path.write_bytes(EventLog(log.spec, (*log.events, separator)).encode())
+    firmware = 'id = "firmware"\n{}[pcrs]\nsha256 = "0-7"'
+    found = problems(await findings(around(serving), parse_policy(firmware.format(""))))
+    assert found == {"replay": "separator-doubled", "verdict": "separator-doubled"}
+    lenient = parse_policy(firmware.format('quirks = ["measures-twice"]\n'))
+    told = await findings(around(serving), lenient)
+    assert problems(told) == {}
+    assert (told["replay"].said or "").endswith("; measures-twice let pass")
 
 
 async def test_a_clock_that_nobody_sets(serving: Scene) -> None:

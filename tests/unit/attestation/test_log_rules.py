@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from medvouch.attestation import log_refusals
-from medvouch.attestation.log_rules import FIRMWARE_PCRS, QUIRKS, Quirk, check_log
+from medvouch.attestation.log_rules import FIRMWARE_PCRS, check_log
+from medvouch.attestation.quirks import QUIRKS, Quirk
 from medvouch.attestation.replay import Logs, replay
 from medvouch.errors import Refusal, RefusalKind
 from medvouch.formats import uefi
@@ -155,10 +156,17 @@ def test_data_that_was_not_measured(kind: int) -> None:
 
 def test_authorities_of_old_shims_are_measured_all_but_the_last_byte() -> None:
     data = Variable(SHIM_LOCK, "Shim", b"certificate").encode() + bytes(6)
-    check(BootBuilder().firmware().event(7, T.EV_EFI_VARIABLE_AUTHORITY, data, data[:-1]))
+    boot = BootBuilder().firmware().event(7, T.EV_EFI_VARIABLE_AUTHORITY, data, data[:-1])
+    assert refused(log_refusals.AUTHORITY_CUT_SHORT, boot).place == f"PCR 7, event {len(boot.events)}"
+    quirk = QUIRKS["old-shim"]
+    assert check(boot, quirk) == (quirk,)
+
+
+def test_whoever_is_no_old_shim_has_no_excuse() -> None:
+    quirk = QUIRKS["old-shim"]
     other = AUTHORITY + b"!"
     boot = BootBuilder().firmware().event(7, T.EV_EFI_VARIABLE_AUTHORITY, other, other[:-1])
-    refused(log_refusals.EVENT_DATA_MISMATCH, boot)
+    refused(log_refusals.EVENT_DATA_MISMATCH, boot, quirk)
 
 
 @pytest.mark.parametrize("pcr", FIRMWARE_PCRS)

@@ -6,6 +6,7 @@ import pytest
 
 from medvouch.attestation import policy as policies
 from medvouch.attestation.policy import RELEASE_POLICY, STATIC_PCRS, Policy, parse_policy, shipped
+from medvouch.attestation.quirks import QUIRKS, Quirk
 from medvouch.attestation.shipped_policies import SHIPPED
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.tpm import PcrSelection
@@ -45,6 +46,7 @@ def test_the_shipped_policies() -> None:
         require_nonce=True,
         require_clock_safe=True,
         require_ledger=True,
+        quirks=frozenset(),
     )
 
 
@@ -154,6 +156,35 @@ def test_what_an_included_policy_looks_at_cannot_be_left_out() -> None:
     assert joined(f'[ima]\nsigned_by = ["{ONE}"]\nexclude = ["/", "/run/"]', base).ima_exclude == ("/run/",)
 
 
+ONCE, TWICE = QUIRKS["old-shim"], QUIRKS["measures-twice"]
+
+
+@pytest.mark.parametrize(
+    ("own", "base", "expected"),
+    [
+        ("", "", None),
+        ('"old-shim"', None, {ONCE}),
+        (None, '"old-shim"', {ONCE}),
+        ('"old-shim", "measures-twice"', '"measures-twice"', {TWICE}),
+        ('"old-shim"', '"measures-twice"', set()),
+        ('"old-shim"', "", set()),
+    ],
+)
+def test_quirks_that_one_names_and_none_rules_out(own: str | None, base: str | None, expected: set[Quirk]) -> None:
+    """A policy without a list leaves it to the others; an empty list is none, whoever includes it."""
+    if expected is None:
+        assert joined("", "").quirks is None
+        return
+    texts = ["" if names is None else f"quirks = [{names}]\n" for names in (own, base)]
+    assert parse_policy(texts[0] + ON_TOP, {"base": texts[1] + HEAD}).quirks == expected
+
+
+def test_the_strict_policy_lets_no_quirk_pass() -> None:
+    text = 'id = "x"\ninclude = ["strict"]\nquirks = ["old-shim"]'
+    assert parse_policy(text).quirks == frozenset()
+    assert parse_policy(text.replace("strict", "release")).quirks == {ONCE}
+
+
 MALFORMED = {
     "no TOML": ("id = ", ""),
     "numbers that Python cannot hold": (f"id = {'9' * 5000}", ""),
@@ -181,6 +212,9 @@ MALFORMED = {
     "a floor of some PCRs": (HEAD + '[reference]\nrequired = true\nfloor = 1\npcrs = "4"', "reference.floor"),
     "all paths left out": (HEAD + '[ima]\nexclude = [""]', "ima.exclude"),
     "paths that are numbers": (HEAD + "[ima]\nexclude = [1]", "ima.exclude"),
+    "a quirk that nobody knows": ('quirks = ["cuts-corners"]\n' + HEAD, "quirks"),
+    "one quirk": ('quirks = "old-shim"\n' + HEAD, "quirks"),
+    "quirks that are numbers": ("quirks = [1]\n" + HEAD, "quirks"),
     "a stranger included": ('id = "x"\ninclude = ["../secrets"]', "include"),
     "nothing included": ('id = "x"\ninclude = ["lax"]', "include"),
 }

@@ -21,6 +21,7 @@ from medvouch.formats.reference import CONTENT_TYPE
 from medvouch.release.manifests import build_manifest, integrated, sign_envelope
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass
+from support.attacks import LOGS
 from support.authorities import NOW, key
 from support.boots import BootBuilder
 from support.cli import Caller
@@ -80,6 +81,35 @@ def test_what_differs_and_what_to_do(medvouch: Caller, trust: Path, bad: Path) -
         if each["pcr"] == 5
     )
     assert (row["status"], row["code"], row["expected"]) == ("differs", "event-unexpected", None)
+
+
+@pytest.fixture
+def lenient(tmp_path: Path) -> Path:
+    path = tmp_path / "lenient.toml"
+    path.write_text('id = "lenient"\ninclude = ["secure-boot"]\nquirks = ["old-shim", "measures-twice"]\n')
+    return path
+
+
+def test_a_quirk_that_is_let_pass(medvouch: Caller, trust: Path, lenient: Path, tmp_path: Path) -> None:
+    path, page = tmp_path / "twice.cbor", tmp_path / "out.html"
+    path.write_bytes(evidence(fix("boot", LOGS["separator-doubled"]())))
+    said = medvouch("explain", path, "--trust", trust, "--at", AT, "--policy", "secure-boot")
+    assert "code         separator-doubled\n" in said.out
+    assert "let pass" not in said.out
+    options = ("--trust", trust, "--at", AT, "--policy", lenient)
+    assert "let pass     measures-twice\n" in medvouch("explain", path, *options, "--html", page).out
+    assert "<dt>Let pass</dt><dd>measures-twice</dd>" in page.read_text()
+    assert medvouch("explain", path, *options, "--json").json["quirks"] == ["measures-twice"]
+    assert "quirks       measures-twice\n" in medvouch("verify", path, *options).out
+    assert medvouch("verify", path, *options, "--json").json["quirks"] == ["measures-twice"]
+
+
+def test_a_quirk_is_told_beside_another_fault(medvouch: Caller, trust: Path, lenient: Path, tmp_path: Path) -> None:
+    path = tmp_path / "twice.cbor"
+    path.write_bytes(evidence(fix("boot", BootBuilder().firmware(b"\0").event(4, EventType.EV_SEPARATOR, bytes(4)))))
+    called = medvouch("explain", path, "--trust", trust, "--at", AT, "--policy", lenient)
+    assert "code         secure-boot-off\n" in called.out
+    assert "let pass     measures-twice\n" in called.out
 
 
 def test_a_quote_that_does_not_hold(medvouch: Caller, trust: Path, tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ DEVICE = "0123456789abcdef" * 2
 NONCE = bytes(range(16))
 
 
-def result(*, affirming: bool, signer: str = "appraiser") -> bytes:
+def result(*, affirming: bool, signer: str = "appraiser", quirks: tuple[str, ...] = ()) -> bytes:
     occasion = Occasion(DEVICE, NONCE, b"\x05" * 32, 1_800_000_000, "medvouch", "0.1", "release-1")
     ear = contraindicate(occasion, InputError("event-unexpected", "an unknown kernel", place="sha256 PCR 4"))
     if affirming:
         ear = dataclasses.replace(ear, status=Tier.AFFIRMING, vector=AFFIRMING_VECTOR, boot_count=3, reasons=())
+        ear = dataclasses.replace(ear, quirks=quirks)
     return sign_result(ear, SoftwareSigner(private_key(signer)))
 
 
@@ -44,6 +45,16 @@ def test_an_affirming_result(medvouch: Caller, site: Site, file: Path) -> None:
     document = medvouch("verify", file, "--trust", site.trust_path, "--json").json
     assert document["kind"] == "result"
     assert (document["status"], document["device"], document["nonce"]) == ("affirming", DEVICE, NONCE.hex())
+
+
+def test_a_result_says_what_was_let_pass(medvouch: Caller, site: Site, file: Path) -> None:
+    file.write_bytes(result(affirming=True, quirks=("measures-twice", "old-shim")))
+    called = medvouch("verify", file, "--trust", site.trust_path)
+    assert "quirks     measures-twice, old-shim\n" in called.out
+    assert medvouch("verify", file, "--trust", site.trust_path, "--json").json["quirks"] == [
+        "measures-twice",
+        "old-shim",
+    ]
 
 
 def test_a_negative_result(medvouch: Caller, site: Site, file: Path) -> None:

@@ -28,6 +28,7 @@ GOOD = Ear(
     boot_count=3,
     ledger_head=LedgerHead(2, b"\x08" * 32, 1),
 )
+QUIRKY = dataclasses.replace(GOOD, quirks=("measures-twice", "old-shim"))
 BAD = dataclasses.replace(
     GOOD,
     status=Tier.CONTRAINDICATED,
@@ -43,7 +44,7 @@ def claims(ear: Ear = BAD) -> dict[Any, Any]:
     return decoded
 
 
-@pytest.mark.parametrize("ear", [GOOD, BAD])
+@pytest.mark.parametrize("ear", [GOOD, QUIRKY, BAD])
 def test_round_trip_and_truncation(ear: Ear) -> None:
     assert Ear.parse(ear.encode()) == ear
     assert_every_truncation_refused(Ear.parse, ear.encode())
@@ -66,6 +67,7 @@ def test_claims_stand_under_their_labels() -> None:
         },
         1004: {0: "https://appraiser.example", 1: "medvouch 0.1.0"},
     }
+    assert claims(QUIRKY)[266][DEVICE][-75012] == ["measures-twice", "old-shim"]
     assert claims(BAD)[266][DEVICE][-75011] == [
         ["event-unexpected", "sha256 PCR 4", "kernel"],
         ["nonce-mismatch", "", ""],
@@ -105,6 +107,7 @@ def test_json_twin() -> None:
     assert appraisal["medvouch_reasons"][0] == {"code": "event-unexpected", "place": "sha256 PCR 4", "detail": "kernel"}
     assert "bootcount" not in appraisal
     assert "medvouch_ledger_head" not in appraisal
+    assert "medvouch_quirks" not in appraisal
 
 
 def test_long_reasons_are_cut_so_that_a_result_is_never_refused_for_them() -> None:
@@ -154,6 +157,10 @@ def refused(value: object, fault: str = "malformed") -> None:
         (-75011, [["code", 1, "detail"]]),
         (-75011, [["code", "place", b"detail"]]),
         (-75011, [{}]),
+        (-75012, []),
+        (-75012, "old-shim"),
+        (-75012, [""]),
+        (-75012, [1]),
         (-75002, [1]),
         (267, -1),
         (1002, b"raw evidence"),
@@ -194,6 +201,7 @@ def test_limits() -> None:
     for label, wrong in {
         1003: ["one", "two"],
         -75011: [["code", "", ""]] * 65,
+        -75012: ["old-shim"] * 17,
         267: 1 << 32,
     }.items():
         refused({**claims(), 266: {DEVICE: {**appraisal, label: wrong}}}, "limit")

@@ -27,6 +27,7 @@ FULL = Ear(
     boot_count=7,
     reasons=(Reason("event-unexpected", "PCR 4", "another kernel"),),
     ledger_head=LedgerHead(5, b"\1" * 32, 2),
+    quirks=("old-shim",),
 )
 SHORT = Ear(1, "a", "b", bytes(8), Tier.NONE, TrustVector(executables=-1), "p", bytes(32), "d")
 
@@ -77,6 +78,9 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "half a surrogate": assign(appraisal, "ear_appraisal_policy_ids", ["\ud800"]),
     "an empty list of reasons": assign(appraisal, "medvouch_reasons", []),
     "reasons without a code": assign(appraisal, "medvouch_reasons", [{"place": "", "detail": ""}]),
+    "an empty list of quirks": assign(appraisal, "medvouch_quirks", []),
+    "a quirk by itself": assign(appraisal, "medvouch_quirks", "old-shim"),
+    "quirks that are no texts": assign(appraisal, "medvouch_quirks", [1]),
     "a head without a root": assign(appraisal, "medvouch_ledger_head", {"size": 1, "counter": 1}),
     "a head that says more": assign(
         appraisal, "medvouch_ledger_head", {"size": 1, "counter": 1, "root": "A" * 43, "x": 1}
