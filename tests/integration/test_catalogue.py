@@ -47,7 +47,7 @@ def test_the_codes_are_ours_and_more_than_eighty(written: list[Attack]) -> None:
     unknown = codes - guards.codes()
     assert [code for code in unknown if not FORMAT_CODE.fullmatch(code)] == []
     assert len(codes) >= 80
-    assert [attack.id for attack in written if not attack.code] == ["honest", "enrolment-honest"]
+    assert [attack.id for attack in written if not attack.code] == ["honest", "enrolment-honest", "proof-honest"]
 
 
 def test_public_records_are_named(written: list[Attack]) -> None:

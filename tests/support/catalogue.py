@@ -30,7 +30,7 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cose import Sign1
 from support.catalogue_attack import Attack
-from support.catalogue_enrolment import enrolment_attacks, judge_enrolment
+from support.catalogue_enrolment import enrolment_attacks, judge_enrolment, judge_proof
 from support.catalogue_evidence import evidence_attacks
 from support.catalogue_others import other_attacks
 
@@ -50,13 +50,17 @@ keys are made for this catalogue. Certificates and public keys are DER, times se
 | `result` | `result.cwt`, `appraiser.der` | the attestation result as one on `given` |
 | `structure` | `input.bin` | it as `given.format`, in bounded memory and time |
 | `enrolment` | `request.cose`, `vendor.der`, `maker.der`, `manifest.cose`, `manifest-key.der` | it at `given.at` |
+| `proof` | those, `challenge.cose`, `proof.cose`, `floor.der` | the proof, at `given.answered_at` |
+
+A proof answers the challenge of an authority that drew `given.nonce` and sealed `given.secret` in it, and that took the
+request before. Where a structure has `given.times`, the last `given.unit` bytes of its file stand that often.
 
 Evidence that can be read is there in parts as well, for verifiers of quotes and logs alone: `attest.bin` (TPMS_ATTEST),
 `signature.bin` (TPMT_SIGNATURE), `lak.der`, `pcrs.json`, `uefi.bin` (TCG2 event log).
 
 The codes are ours and are told in docs/reference/refusals.md; that of a `structure` is the format and one of truncated,
-trailing, limit and malformed. Two folders are honest, and refused by nobody: their
-code is empty.
+trailing, limit and malformed. Three folders are honest, and refused by nobody:
+their code is empty.
 """
 
 
@@ -149,7 +153,8 @@ def judge_result(files: Mapping[str, bytes], given: Mapping[str, Any]) -> None:
 
 
 def judge_structure(files: Mapping[str, bytes], given: Mapping[str, Any]) -> None:
-    PARSERS[given["format"]](files["input.bin"])
+    data, unit = files["input.bin"], given.get("unit", 0)
+    PARSERS[given["format"]](data + data[len(data) - unit :] * (given.get("times", 1) - 1))
 
 
 JUDGES = {
@@ -160,6 +165,7 @@ JUDGES = {
     "result": judge_result,
     "structure": judge_structure,
     "enrolment": judge_enrolment,
+    "proof": judge_proof,
 }
 
 

@@ -11,7 +11,7 @@ from medvouch.crypto import cose
 from medvouch.crypto.certificates import TLS_CLIENT
 from medvouch.crypto.keys import SoftwareSigner, spki
 from medvouch.errors import MedvouchError
-from medvouch.formats import cmw, tpm_public
+from medvouch.formats import cmw, ima, tpm_public
 from medvouch.formats.cmw import Collection
 from medvouch.formats.eventlog import EventLog, SpecId
 from medvouch.formats.reference import CONTENT_TYPE as REFERENCE_TYPE
@@ -161,6 +161,8 @@ def evidence_attacks() -> Iterator[Attack]:
     yield _judged_evidence("pcr-unexplained", fix("ima", None))
     another = BootBuilder().firmware().entry("boot_aggregate", bytes(32))
     yield _judged_evidence("boot-aggregate-mismatch", fix("boot", another))
+    flood = "an IMA list that never comes to the quoted value, for a verifier that replays it anew up to each entry"
+    yield replace(_judged_evidence("pcr-mismatch", ("ima", _flooded), what=flood), id="quadratic-replay")
     yield _judged_evidence("boot-aggregate-missing", fix("boot", BootBuilder().firmware().entry("/init", b"\7" * 32)))
     yield _judged_evidence("ima-template-mismatch", ("ima", _altered_list))
     for code, change in SHOWN.items():
@@ -186,6 +188,16 @@ _RESTRICTED = tpm_public.ObjectAttribute.RESTRICTED
 def _with(collection: Collection, **records: cmw.Record | None) -> Collection:
     merged = {**collection.records, **records}
     return replace(collection, records={label: record for label, record in merged.items() if record is not None})
+
+
+FLOOD = 4000
+
+
+def _flooded(data: bytes) -> bytes:
+    """After the aggregate entries that were not measured, in place of the one that was."""
+    entries = ima.parse_binary(data)
+    unmeasured = ima.make(0, 10, "ima-ng", (b"sha256:\0" + bytes(32), b"/\0"))
+    return ima.encode((*entries[:1], *[unmeasured] * FLOOD))
 
 
 def _altered_list(data: bytes) -> bytes:

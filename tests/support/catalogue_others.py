@@ -16,10 +16,11 @@ from medvouch.crypto.ca import subject
 from medvouch.crypto.certificates import TLS_CLIENT, TLS_SERVER
 from medvouch.crypto.keys import PublicKey, SoftwareSigner, spki
 from medvouch.crypto.tpm import pcr_digest
-from medvouch.formats import cbor, ima, uefi
+from medvouch.formats import cbor, eventlog, ima, systemd, uefi
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cose import Sign1
 from medvouch.formats.eat import LedgerHead
+from medvouch.formats.eventlog import Event, EventType
 from medvouch.formats.tpm import Attest, AttestType, PcrSelection, QuoteInfo
 from support.attacks import OTHER
 from support.authorities import ALWAYS, DAY, NOW, issuing, key, revoked, root, serial
@@ -200,6 +201,22 @@ def _structures() -> Iterator[Attack]:
         yield Attack(name, "structure", code, what, {"input.bin": data}, {"format": form})
 
 
+def _floods() -> Iterator[Attack]:
+    """Logs of more events than any machine has, for a verifier that replays them anew for each."""
+    event = Event(0, 0, EventType.EV_ACTION, {SHA256: bytes(32)}, b"", 0)
+    record = systemd.encode([systemd.Record(0, {SHA256: bytes(32)}, 11, content={})])
+    entry = ima.make(0, 10, "ima-ng", ()).encode()
+    head = full_boot().log.encode()
+    for form, first, unit, limit in (
+        ("eventlog", head, event.encode(), eventlog.MAX_EVENTS),
+        ("systemd", b"", record, systemd.MAX_RECORDS),
+        ("ima", b"", entry, ima.MAX_ENTRIES),
+    ):
+        given = {"format": form, "unit": len(unit), "times": limit + 1}
+        what = f"{limit + 1} events that each cost something"
+        yield Attack(f"{form}-flood", "structure", f"{form}-limit", what, {"input.bin": first + unit}, given)
+
+
 def _huge_event(log: bytes) -> bytes:
     """The size of the last event's data, which is its digest's end and then the size."""
     last = full_boot().events[-1].data
@@ -219,3 +236,4 @@ def other_attacks() -> Iterator[Attack]:
     yield from _messages()
     yield from _results()
     yield from _structures()
+    yield from _floods()
