@@ -1,13 +1,13 @@
 """Switches off every guard in turn, and demands that the test which stands for it turns red (`make mutants`).
 
-    python tools/mutants.py            each guard against its test in tests/guards.toml, and those beside that one
+    python tools/mutants.py            each guard against its test in tests/guards.toml, and those of its module
     python tools/mutants.py --record   write tests/guards.toml anew: a test that refuses by this guard, for each
     python tools/mutants.py --all      also against every other test that the guard refuses in, and list what turns red
     ... WORD                           only guards with this word in their key
 
 A guard is off in a forked process that has everything imported already, two at a time. Exit 1 where a test stays
-green or a guard has no test. Where a test that stands for another code of the module turns red too, that is said
-(INEXACT): such a test tries several lies in a row.
+green, a guard has no test, or a test that stands for another code of the module turns red too (INEXACT), as does one
+that stands for two codes: such a test tries several lies in a row, and is to be one test for each.
 """
 
 from __future__ import annotations
@@ -290,17 +290,15 @@ def run_mutants(wanted: Sequence[guards.Found], table: Mapping[str, str], also: 
     seconds = time.monotonic() - started
     print(f"{len(jobs)} guards of {codes} codes in {seconds:.0f} s, {len(bad)} of them not shown by their test;")
     print(f"with {len(inexact)} of them a test of another code turned red as well")
-    return 1 if bad else 0
+    return 1 if bad or inexact else 0
 
 
 def _to_run(
     guard: guards.Found, table: Mapping[str, str], also: Sequence[str], by_key: Mapping[str, guards.Found]
 ) -> list[str]:
-    """Its own test, those beside it that stand for other guards of the module, and what is asked for."""
-    own = table[guard.key]
+    """Its own test, those that stand for other guards of the module, and what is asked for."""
     beside = [test for key, test in table.items() if key in by_key and by_key[key].module == guard.module]
-    same_file = [test for test in beside if test.partition("::")[0] == own.partition("::")[0]]
-    return list(dict.fromkeys([own, *same_file, *also]))
+    return list(dict.fromkeys([table[guard.key], *beside, *also]))
 
 
 def control(wanted: Sequence[guards.Found], table: Mapping[str, str]) -> list[str]:
@@ -312,6 +310,14 @@ def control(wanted: Sequence[guards.Found], table: Mapping[str, str]) -> list[st
     for test in failed:
         print(f"           FAILS    with all guards on: {test}", flush=True)
     return failed
+
+
+def shared(table: Mapping[str, str]) -> dict[str, set[str]]:
+    """Tests that stand for guards of more than one code, and these: red, they do not say which check is gone."""
+    codes: dict[str, set[str]] = {}
+    for key, test in table.items():
+        codes.setdefault(test, set()).add(key.rpartition(":")[2].partition("#")[0])
+    return {test: found for test, found in codes.items() if len(found) > 1}
 
 
 def missing(wanted: Iterable[guards.Found], table: Mapping[str, str]) -> list[str]:
@@ -342,10 +348,12 @@ def main() -> int:
     stale = sorted(table.keys() - {guard.key for guard in everything})
     if stale:
         print("no such guards any more:", *stale, sep="\n  ")
+    if several := shared(table):
+        print("tests that stand for several codes:", *sorted(several), sep="\n  ")
     if options.record and not options.all:
-        return 1 if untested else 0
+        return 1 if untested or several else 0
     tested = [guard for guard in wanted if guard.key in table]
-    return run_mutants(tested, table, also) or (1 if untested or stale else 0)
+    return run_mutants(tested, table, also) or (1 if untested or stale or several else 0)
 
 
 def _import_everything() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from medvouch.attestation.provisioning import (
 )
 from medvouch.crypto import refusals as crypto_refusals
 from medvouch.crypto.ca import subject
+from medvouch.crypto.keys import PublicKey
 from medvouch.crypto.requests import verify_request
 from medvouch.crypto.tpm import make_credential, name, public_key
 from medvouch.errors import TpmFault
@@ -169,21 +170,50 @@ def test_an_attested_request(tpm: TssTpm, keys: tuple[KeyHandle, KeyHandle], req
     assert_refused(refusals.KEY_NOT_CERTIFIED, verify_attested_request, request_, other)
 
 
-def test_requests_that_show_nothing(tpm: TssTpm, keys: tuple[KeyHandle, KeyHandle], request_: bytes) -> None:
-    """A software key beside the statement of a real one, no statement, two, or none of the public area."""
-    lak = public_key(Public.parse(tpm.read_public(keys[0])))
+SOFTWARE = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture(scope="module")
+def lak(tpm: TssTpm, keys: tuple[KeyHandle, KeyHandle]) -> PublicKey:
+    return public_key(Public.parse(tpm.read_public(keys[0])))
+
+
+@pytest.fixture(scope="module")
+def statement(request_: bytes) -> CertifyStatement:
+    """That of the real key."""
     bundle = Request.parse(request_).bundle
     assert bundle is not None
-    software = ec.generate_private_key(ec.SECP256R1())
-    assert_refused(refusals.KEY_NOT_CERTIFIED, verify_attested_request, signed_by(software, bundle), lak)
-    (statement,) = bundle.statements
-    for statements in ((), (statement, statement), (replace(statement, public=None),)):
-        forged = signed_by(software, Bundle(statements))
-        assert_refused(refusals.CSR_STATEMENT_MISSING, verify_attested_request, forged, lak)
-    numbers = software.public_key().public_numbers()
+    (only,) = bundle.statements
+    return only
+
+
+def test_a_software_key_beside_the_statement_of_a_real_one(lak: PublicKey, statement: CertifyStatement) -> None:
+    forged = signed_by(SOFTWARE, Bundle((statement,)))
+    assert_refused(refusals.KEY_NOT_CERTIFIED, verify_attested_request, forged, lak)
+
+
+NOT_ONE: dict[str, Callable[[CertifyStatement], tuple[CertifyStatement, ...]]] = {
+    "none": lambda _: (),
+    "two": lambda statement: (statement, statement),
+    "one of no public area": lambda statement: (replace(statement, public=None),),
+}
+
+
+@pytest.mark.parametrize("statements", NOT_ONE.values(), ids=NOT_ONE)
+def test_requests_that_show_nothing(
+    lak: PublicKey,
+    statement: CertifyStatement,
+    statements: Callable[[CertifyStatement], tuple[CertifyStatement, ...]],
+) -> None:
+    forged = signed_by(SOFTWARE, Bundle(statements(statement)))
+    assert_refused(refusals.CSR_STATEMENT_MISSING, verify_attested_request, forged, lak)
+
+
+def test_a_software_key_under_the_statement_of_a_real_one(lak: PublicKey, statement: CertifyStatement) -> None:
+    numbers = SOFTWARE.public_key().public_numbers()
     point = (numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big"))
     public = replace(Public.parse(LDEVID_TEMPLATE), unique=point).encode()
-    forged = signed_by(software, Bundle((replace(statement, public=public),)))
+    forged = signed_by(SOFTWARE, Bundle((replace(statement, public=public),)))
     assert_refused(refusals.KEY_NOT_CERTIFIED, verify_attested_request, forged, lak)
 
 

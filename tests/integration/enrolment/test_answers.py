@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from medvouch.attestation import refusals
+from medvouch.attestation.enrollee import Enrollee
 from medvouch.attestation.enrolment import EnrolmentAuthority
 from medvouch.attestation.provisioning import nv_layout
 from medvouch.crypto import cose
@@ -80,34 +83,66 @@ def test_refusals_come_home(authority: EnrolmentAuthority, gateway: Gateway) -> 
     request = enrollee.request()
     found = assert_refused(refusals.ENROLMENT_REFUSED, enrollee.proof, authority.refuse(request, error))
     assert found.detail.startswith("ek-not-on-manifest: xxx")
-    assert_refused(refusals.ANSWER_MISMATCH, enrollee.proof, authority.refuse(b"another message", error))
     challenge, _ = authority.challenge(request, NOW)
     refused = authority.refuse(enrollee.proof(challenge), error)
     assert_refused(refusals.ENROLMENT_REFUSED, enrollee.accept, refused, unkept)
 
 
-def test_answers_to_others(authority: EnrolmentAuthority, gateway: Gateway) -> None:
+def test_the_refusal_of_another_message(authority: EnrolmentAuthority, gateway: Gateway) -> None:
+    enrollee, error = gateway.enrollee(), Refusal(refusals.EK_NOT_ON_MANIFEST, "x")
+    enrollee.request()
+    assert_refused(refusals.ANSWER_MISMATCH, enrollee.proof, authority.refuse(b"another message", error))
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A device that waits, and the answer that the authority would give it."""
+
+    enrollee: Enrollee
+    answer: Answer
+    lak_public: bytes
+
+
+@pytest.fixture(scope="module")
+def answered(authority: EnrolmentAuthority, gateway: Gateway) -> Answered:
     enrollee = gateway.enrollee()
     challenge, pending = authority.challenge(enrollee.request(), NOW)
     proof = enrollee.proof(challenge)
     answer = parse_verdict(payload(authority.answer(pending, proof, NOW).answer))
     assert isinstance(answer, Answer)
     assert answer.proof == message_digest(proof)
-    asked_lak = pending.request.lak_public
-    for change in (
-        {"proof": bytes(32)},
-        {"ek_hash": bytes(32)},
-        {"ueid": ueid(bytes(32))},
-        {"device_id": "0" * 32},
-        {"floor_base": answer.floor_base - 1},
-        {"iak_public": asked_lak},
-        {"lak_certificate": answer.ldevid_certificate},
-        {"ldevid_certificate": answer.lak_certificate},
-        {"client_certificate": answer.lak_certificate},
-    ):
-        changed = signed_by("enrolment", replace(answer, **change))
-        assert_refused(refusals.ANSWER_MISMATCH, enrollee.accept, changed, unkept)
-    assert_refused(refusals.AUTHORITY_SIGNATURE_INVALID, enrollee.accept, signed_by("forger", answer), unkept)
-    enrollee.request()
-    assert_refused(refusals.ANSWER_MISMATCH, enrollee.accept, signed_by("enrolment", answer), unkept)
+    return Answered(enrollee, answer, pending.request.lak_public)
+
+
+OTHERS: dict[str, Callable[[Answered], dict[str, Any]]] = {
+    "another proof": lambda _: {"proof": bytes(32)},
+    "another EK": lambda _: {"ek_hash": bytes(32)},
+    "another UEID": lambda _: {"ueid": ueid(bytes(32))},
+    "another device": lambda _: {"device_id": "0" * 32},
+    "another floor": lambda to: {"floor_base": to.answer.floor_base - 1},
+    "another IAK": lambda to: {"iak_public": to.lak_public},
+    "the LDevID's certificate for the LAK": lambda to: {"lak_certificate": to.answer.ldevid_certificate},
+    "the LAK's certificate for the LDevID": lambda to: {"ldevid_certificate": to.answer.lak_certificate},
+    "the LAK's certificate for the client": lambda to: {"client_certificate": to.answer.lak_certificate},
+}
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_answers_to_others(answered: Answered, gateway: Gateway, change: Callable[[Answered], dict[str, Any]]) -> None:
+    changed = signed_by("enrolment", replace(answered.answer, **change(answered)))
+    assert_refused(refusals.ANSWER_MISMATCH, answered.enrollee.accept, changed, unkept)
+    assert not gateway.tpm.ownership_taken()
+
+
+def test_an_answer_of_somebody_else(answered: Answered, gateway: Gateway) -> None:
+    forged = signed_by("forger", answered.answer)
+    assert_refused(refusals.AUTHORITY_SIGNATURE_INVALID, answered.enrollee.accept, forged, unkept)
+    assert not gateway.tpm.ownership_taken()
+
+
+def test_an_answer_to_an_earlier_request(answered: Answered, gateway: Gateway) -> None:
+    """Last of these: it asks again."""
+    answered.enrollee.request()
+    message = signed_by("enrolment", answered.answer)
+    assert_refused(refusals.ANSWER_MISMATCH, answered.enrollee.accept, message, unkept)
     assert not gateway.tpm.ownership_taken()

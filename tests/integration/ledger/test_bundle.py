@@ -227,19 +227,38 @@ def test_a_fork_that_the_appraiser_has_seen_otherwise(lived: Life) -> None:
     refused(forked, ledger_refusals.LEDGER_FORKED, "entry 2")
 
 
-def test_verdicts_are_an_appraisers(lived: Life, bundle: Bundle, other: Life) -> None:
-    kind = refusals.BUNDLE_VERDICT_UNTRUSTED
-    refused(bundle, kind, "entry 2", replace(TRUST, appraisers=[STRANGER.public_key]))
-    forged = cose.sign1(payload(verdict(lived.device, lived.head)), STRANGER, content_type="application/eat+cwt")
-    refused(then(lived, JUDGED, {"ear": forged}), kind, "entry 3")
-    refused(then(lived, JUDGED, {"ear": b"none"}), kind, "entry 3")
-    refused(then(lived, JUDGED, {}), kind, "entry 3")
-    refused(then(lived, NOTHING, {"ear": forged}), kind, "entry 3")
-    refused(replace(bundle, receipt=forged), kind, "receipt")
-    refused(then(lived, JUDGED, {"ear": verdict(other.device, None)}), refusals.BUNDLE_OTHER_DEVICE, "entry 3")
-    good = verdict(lived.device, lived.head)
-    refused(then(lived, JUDGED, {"ear": good}, keep=False), refusals.BUNDLE_ATTACHMENT_MISSING, "entry 3")
-    assert len(verified(then(lived, JUDGED, {"ear": good})).verdicts) == 2
+def test_verdicts_are_an_appraisers(bundle: Bundle) -> None:
+    refused(bundle, refusals.BUNDLE_VERDICT_UNTRUSTED, "entry 2", replace(TRUST, appraisers=[STRANGER.public_key]))
+
+
+def forged_verdict(lived: Life) -> bytes:
+    return cose.sign1(payload(verdict(lived.device, lived.head)), STRANGER, content_type="application/eat+cwt")
+
+
+@pytest.mark.parametrize("change", [JUDGED, NOTHING])
+def test_a_verdict_of_somebody_else(lived: Life, change: Change) -> None:
+    refused(then(lived, change, {"ear": forged_verdict(lived)}), refusals.BUNDLE_VERDICT_UNTRUSTED, "entry 3")
+
+
+@pytest.mark.parametrize("attached", [{"ear": b"none"}, {}])
+def test_a_verdict_that_is_none(lived: Life, attached: dict[str, bytes]) -> None:
+    refused(then(lived, JUDGED, attached), refusals.BUNDLE_VERDICT_UNTRUSTED, "entry 3")
+
+
+def test_a_receipt_of_somebody_else(lived: Life, bundle: Bundle) -> None:
+    forged = replace(bundle, receipt=forged_verdict(lived))
+    refused(forged, refusals.BUNDLE_VERDICT_UNTRUSTED, "receipt")
+
+
+def test_a_verdict_on_another_device(lived: Life, other: Life) -> None:
+    theirs = {"ear": verdict(other.device, None)}
+    refused(then(lived, JUDGED, theirs), refusals.BUNDLE_OTHER_DEVICE, "entry 3")
+
+
+def test_a_verdict_that_was_left_out(lived: Life) -> None:
+    good = {"ear": verdict(lived.device, lived.head)}
+    refused(then(lived, JUDGED, good, keep=False), refusals.BUNDLE_ATTACHMENT_MISSING, "entry 3")
+    assert len(verified(then(lived, JUDGED, good)).verdicts) == 2
 
 
 def test_a_bad_verdict_is_not_a_good_one(lived: Life) -> None:
@@ -251,23 +270,38 @@ def test_a_bad_verdict_is_not_a_good_one(lived: Life) -> None:
 
 def test_a_verdict_confirms_what_was_before_it(lived: Life) -> None:
     head = lived.head
+    assert verified(then(lived, JUDGED, {"ear": verdict(lived.device, head)})).by_appraiser == 3
     later = replace(head, size=head.size + 1)
     refused(then(lived, JUDGED, {"ear": verdict(lived.device, later)}), refusals.BUNDLE_VERDICT_UNTRUSTED, "entry 3")
-    for counter in (head.counter + 1, head.counter - 2):
-        ear = verdict(lived.device, replace(head, counter=counter))
-        refused(then(lived, JUDGED, {"ear": ear}), ledger_refusals.CHECKPOINT_GAP, "entry 3")
-    ear = verdict(lived.device, replace(head, size=2))
-    refused(then(lived, JUDGED, {"ear": ear}), ledger_refusals.CHECKPOINT_GAP, "entry 3")
-    assert verified(then(lived, JUDGED, {"ear": verdict(lived.device, head)})).by_appraiser == 3
 
 
-def test_commands_are_a_commanders(lived: Life, bundle: Bundle, other: Life) -> None:
-    kind = refusals.BUNDLE_COMMAND_UNTRUSTED
-    refused(bundle, kind, "entry 1", replace(TRUST, commanders=[APPRAISER.public_key]))
-    refused(then(lived, NOTHING, {"command": command(lived.device, STRANGER)}), kind, "entry 3")
-    refused(then(lived, NOTHING, {"command": b"do it"}), kind, "entry 3")
+@pytest.mark.parametrize(("counter", "size"), [(1, 0), (-2, 0), (0, -1)])
+def test_a_verdict_confirms_a_checkpoint(lived: Life, counter: int, size: int) -> None:
+    head = lived.head
+    other = replace(head, counter=head.counter + counter, size=head.size + size)
+    ear = {"ear": verdict(lived.device, other)}
+    refused(then(lived, JUDGED, ear), ledger_refusals.CHECKPOINT_GAP, "entry 3")
+
+
+def test_commands_are_a_commanders(bundle: Bundle) -> None:
+    refused(bundle, refusals.BUNDLE_COMMAND_UNTRUSTED, "entry 1", replace(TRUST, commanders=[APPRAISER.public_key]))
+
+
+def test_a_command_of_somebody_else(lived: Life) -> None:
+    theirs = {"command": command(lived.device, STRANGER)}
+    refused(then(lived, NOTHING, theirs), refusals.BUNDLE_COMMAND_UNTRUSTED, "entry 3")
+
+
+def test_a_command_that_is_none(lived: Life) -> None:
+    refused(then(lived, NOTHING, {"command": b"do it"}), refusals.BUNDLE_COMMAND_UNTRUSTED, "entry 3")
+
+
+def test_a_command_to_another_device(lived: Life, other: Life) -> None:
     theirs = {"command": command(other.device)}
     refused(then(lived, NOTHING, theirs), refusals.BUNDLE_OTHER_DEVICE, "entry 3")
+
+
+def test_a_command_that_was_left_out(lived: Life) -> None:
     ours = {"command": command(lived.device)}
     refused(then(lived, NOTHING, ours, keep=False), refusals.BUNDLE_ATTACHMENT_MISSING, "entry 3")
     assert len(verified(then(lived, NOTHING, ours)).commands) == 2

@@ -106,8 +106,16 @@ def test_sha1_is_read_and_not_believed() -> None:
     assert verified.pcrs == values(SHA256)
     assert verified.untrusted == (SHA1,)
     assert verified.selection == PcrSelection.of(both)
-    assert_refused(quote_refusals.BANK_UNTRUSTED, verify, values(SHA1))
-    assert_refused(quote_refusals.BANK_UNTRUSTED, verify, both, required=PcrSelection.of(both))
+
+
+@pytest.mark.parametrize(
+    ("quoted", "required"), [(values(SHA1), None), (values(SHA1, SHA256), PcrSelection.of(values(SHA1, SHA256)))]
+)
+def test_sha1_alone_or_asked_for(quoted: PcrValues, required: PcrSelection | None) -> None:
+    assert_refused(quote_refusals.BANK_UNTRUSTED, verify, quoted, required=required)
+
+
+def test_a_signature_with_sha1() -> None:
     assert_refused(refusals.QUOTE_SIGNATURE_INVALID, verify, hash=SHA1)
 
 

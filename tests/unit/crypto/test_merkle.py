@@ -155,6 +155,10 @@ def test_consistency(new: int) -> None:
             refuse(new, ROOTS[new], old, ROOTS[old], proof)
 
 
+def test_a_tree_of_another_beginning() -> None:
+    refuse(3, bytes(32), 5, ROOTS[5], merkle.consistency_proof(LEAVES[:5], 3))
+
+
 def test_everything_grows_out_of_nothing() -> None:
     merkle.verify_consistency(0, merkle.EMPTY_ROOT, 0, merkle.EMPTY_ROOT, ())
     merkle.verify_consistency(0, merkle.EMPTY_ROOT, 5, ROOTS[5], merkle.consistency_proof(LEAVES[:5], 0))

@@ -153,6 +153,13 @@ def test_every_guard_has_its_test_written_down() -> None:
         assert f"def {name.partition('[')[0].rpartition('::')[2]}(" in (ROOT / path).read_text(), test
 
 
+def test_a_test_stands_for_one_code() -> None:
+    """Where this fails: give each lie a test of its own, then `python tools/mutants.py --record`."""
+    assert mutants.shared(mutants.read_table()) == {}
+    two = {"m:f:one": "test", "m:g:one#2": "test", "m:f:two": "other", "m:g:one": "other"}
+    assert mutants.shared(two) == {"other": {"one", "two"}}
+
+
 def test_there_are_enough_of_them() -> None:
     codes = {table: {guard.code for guard in FOUND if guard.table == table} for table in guards.TABLES}
     assert len(codes["attestation"] | codes["crypto"]) >= 80

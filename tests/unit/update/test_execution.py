@@ -159,6 +159,10 @@ def test_conditions(
     device.components.store(NOTE, [TEXT])
     device.run(installing(select(1), override(**good), command))
     refused(device, kind, installing(select(1), override(**bad), command))
+
+
+@pytest.mark.parametrize("command", [command for command, *_ in HOLDING.values()], ids=HOLDING)
+def test_conditions_on_what_is_not_set(device: Device, command: Command) -> None:
     bare = installing(select(1), command, shared=())
     assert refused(device, refusals.MANIFEST_INCOMPLETE, bare).startswith("no ")
 

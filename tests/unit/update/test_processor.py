@@ -129,12 +129,14 @@ def test_parameters_do_not_outlive_their_sequence() -> None:
     assert refused(refusals.MANIFEST_INCOMPLETE, content) == "no image digest is set"
 
 
-def test_another_vendor_or_class() -> None:
+def test_another_vendor() -> None:
     other = DeviceClass.named("other.example", "gateway-1")
+    assert_refused(refusals.MANIFEST_OTHER_VENDOR, plan, verified(released()), other)
+
+
+def test_another_class() -> None:
     same_vendor = DeviceClass.named("devices.example", "gateway-2")
-    envelope = verified(released())
-    assert_refused(refusals.MANIFEST_OTHER_VENDOR, plan, envelope, other)
-    refusal = assert_refused(refusals.MANIFEST_OTHER_CLASS, plan, envelope, same_vendor)
+    refusal = assert_refused(refusals.MANIFEST_OTHER_CLASS, plan, verified(released()), same_vendor)
     assert str(uuid.UUID(bytes=same_vendor.class_id)) in refusal.detail
     assert refusal.place == "payload-fetch, command 3"
 
