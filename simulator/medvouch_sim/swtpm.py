@@ -187,7 +187,7 @@ class SwTpm:
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         ours.settimeout(ANSWER_TIMEOUT_S)
-        self._socket = ours
+        self._socket, self._under_way = ours, None
         self._checked(command(_CC_STARTUP, parameters=_SU_CLEAR))
 
     def _allocate_banks(self) -> None:
