@@ -133,7 +133,13 @@ def test_another_beginning_than_is_known() -> None:
     whole = shown(of=forked, since=4)
     assert whole.refused(refusals.LEDGER_FORKED, known(4, COUNTER)).place == "entry 4"
     assert shown(of=forked, since=2).judged(known(2, COUNTER)).size == 5, "of a fork after it nobody knows yet"
+
+
+def test_growth_from_another_size_than_is_known() -> None:
     shown(since=3).refused(refusals.LEDGER_FORKED, known(4, COUNTER))
+
+
+def test_growth_from_another_root_than_is_known() -> None:
     shown(since=4).refused(refusals.LEDGER_FORKED, replace(known(4, COUNTER), root=bytes(32)))
 
 
