@@ -49,6 +49,7 @@ from medvouch.formats.cms import SignedData
 from medvouch.formats.cmw import Collection
 from medvouch.formats.cmw import Record as CmwRecord
 from medvouch.formats.command import Command
+from medvouch.formats.consent import ConsentRecord
 from medvouch.formats.corim import Comid, Corim
 from medvouch.formats.corim_reference import from_corim
 from medvouch.formats.cose import Sign, Sign1
@@ -84,6 +85,7 @@ from medvouch.messages import payloads, topics
 from medvouch.release.draft import Draft
 from medvouch.update import metadata
 from medvouch.update.admission import Url
+from medvouch.update.windows import Windows
 from support.authorities import key
 
 Parse = Callable[[bytes], object]
@@ -255,6 +257,12 @@ def _config(data: bytes) -> None:
     config._build(config.Config, document, "")
 
 
+def _windows(data: str) -> None:
+    windows = Windows.parse(data.split("\n"))
+    now = 1_800_000_000
+    assert windows.opening(opening := windows.opening(now)) == opening >= now
+
+
 def _payload(data: bytes) -> None:
     with suppress(InputError):
         topics.parse(data.decode(errors="replace"))
@@ -270,6 +278,7 @@ TARGETS: Mapping[str, Target] = {
     "cmw": each(Collection.parse, CmwRecord.parse),
     "command": each(Command.parse),
     "config": Target(_config, (ConfigFault,)),
+    "consent": exact(ConsentRecord.parse),
     "corim": each(Corim.parse, Comid.parse, _corim),
     "cose": each(Sign1.parse, Sign.parse, lambda data: Sign1.parse(data, tagged=False)),
     "csaf": each(lambda data: Csaf.parse(data, VEX), lambda data: Csaf.parse(data, ADVISORY)),
@@ -325,4 +334,5 @@ TARGETS: Mapping[str, Target] = {
     ),
     "update": exact(UpdateRecord.parse, InstalledRelease.parse, FetchJournal.parse),
     "url": Target(written(Url.parse)),
+    "windows": Target(written(_windows)),
 }

@@ -227,6 +227,34 @@ DIRECTIVE_EXPIRED = RefusalKind(
     "direct the device anew, and check its clock",
 )
 
+# --- the user's say --------------------------------------------------------------------------------------------------
+
+CONSENT_NOT_ALLOWED = RefusalKind(
+    "consent-not-allowed",
+    "The user's wish does not lead from where it stands along this cause.",
+    "look at it with `medvouch update status`; who has opted out opts in first",
+)
+UPDATE_NOT_WAITING = RefusalKind(
+    "update-not-waiting",
+    "There is no update that this could be said of: none was directed to the device, or it has gone too far.",
+    "look for one with `medvouch update`, then at what became of it with `medvouch update status`",
+)
+POSTPONE_NOT_ALLOWED = RefusalKind(
+    "postpone-not-allowed",
+    "The director lets nobody put this release off.",
+    "let it come; what must not be interrupted is told by the busy command of the configuration",
+)
+POSTPONE_BEYOND_LIMIT = RefusalKind(
+    "postpone-beyond-limit",
+    "The release would be put off for longer than its signed directive allows.",
+    "choose a date within the limit that `medvouch update status` shows",
+)
+POSTPONE_NOT_AHEAD = RefusalKind(
+    "postpone-not-ahead",
+    "The date that the release would be put off to has passed.",
+    "choose a later one; check the device's clock",
+)
+
 # --- the installed update --------------------------------------------------------------------------------------------
 
 UPDATE_NOT_ALLOWED = RefusalKind(

@@ -47,6 +47,7 @@ TRANSITIONS: dict[tuple[Update, Cause], Update] = {
     (Update.CLOSED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.FAILED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.NOTIFIED, Cause.NOTIFY): Update.NOTIFIED,
+    (Update.STAGED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.NOTIFIED, Cause.STAGE): Update.STAGED,
     (Update.STAGED, Cause.ACTIVATE): Update.ACTIVATED,
     (Update.ACTIVATED, Cause.BOOT): Update.BOOTED,
@@ -67,7 +68,9 @@ OUTCOMES = {
 """What has come of it, for whoever asks only that."""
 
 REPLACEABLE = frozenset({Update.NONE, Update.NOTIFIED, Update.CLOSED, Update.FAILED})
-"""Where another release may take its place; one that is staged or waits for its verdict gets no successor."""
+"""Where another release may take its place. One that waits for its verdict gets no successor; one that is staged only
+while something holds it up (`consent.decide`).
+"""
 
 
 def advance(state: Update, cause: Cause) -> Update:

@@ -26,7 +26,8 @@ def test_what_the_table_has_no_row_for(state: Update, cause: Cause) -> None:
 
 
 def test_the_next_update_waits_for_the_end_of_the_last() -> None:
-    assert {state for state, cause in TRANSITIONS if cause is Cause.NOTIFY} == REPLACEABLE
+    held_up = {Update.STAGED}
+    assert {state for state, cause in TRANSITIONS if cause is Cause.NOTIFY} == REPLACEABLE | held_up
     assert not {Update.STAGED, Update.ACTIVATED, Update.BOOTED, Update.SELF_CHECKED} & REPLACEABLE
 
 
