@@ -28,3 +28,11 @@ def belonging_to(folder: Path, apart_from: str) -> list[str]:
         if str(folder) in line and apart_from not in line:
             found.append(line)
     return found
+
+
+def ended(number: int) -> bool:
+    """Whether a process does nothing any more, be it that its parent has not asked after it yet."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True

@@ -7,13 +7,17 @@ import ctypes
 import functools
 import os
 import shlex
+import signal
 import time
+from contextlib import suppress
 
 from medvouch.errors import EnvironmentFault
 from medvouch.ports import Timestamp
 
 BUILT_MS = 1_793_000_000_000
 """No honest clock stands before this software was built (October 2026)."""
+BUSY_TIMEOUT_S = 10.0
+"""For who is asked whether the clinical workload is busy."""
 _TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronised."""
 _TIMEX_BYTES = 256
@@ -50,6 +54,42 @@ async def run_command(text: str) -> None:
         raise _failed(text, str(error)) from error
     if code:
         raise _failed(text, f"exit status {code}")
+
+
+async def ask_whether_busy(text: str, timeout_s: float = BUSY_TIMEOUT_S) -> bool:
+    """Run a command line without a shell: exit status 0 is no, 1 is yes.
+
+    EnvironmentFault `busy-unknown` for anything else, and where it takes longer; it is ended then.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *shlex.split(text), stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+    except (OSError, ValueError) as error:
+        raise _unknown(text, str(error)) from error
+    try:
+        async with asyncio.timeout(timeout_s):
+            code = await process.wait()
+    except TimeoutError:
+        raise _unknown(text, f"no answer within {timeout_s:g} s") from None
+    finally:
+        await _ended(process)
+    if code not in (0, 1):
+        raise _unknown(text, f"exit status {code}")
+    return code == 1
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """With all that it started and did not put into sessions of their own."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _unknown(text: str, why: str) -> EnvironmentFault:
+    remedy = "mend busy_command in the configuration; until then no update interrupts the device"
+    return EnvironmentFault("busy-unknown", f"{text}: {why}", remedy=remedy)
 
 
 def _failed(text: str, why: str) -> EnvironmentFault:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import tomllib
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from medvouch.adapters.files import read_bounded
-from medvouch.errors import ConfigFault, StorageFault
+from medvouch.errors import ConfigFault, InputError, StorageFault
 from medvouch.formats.eat import HW_MODEL_BYTES
 from medvouch.formats.manufacturing import MAX_SERIAL, MAX_VERSION
+from medvouch.update.windows import MAX_WINDOWS, Windows
 
 DEFAULT_PATH = Path("/etc/medvouch/medvouch.toml")
 DROP_INS = "conf.d"
@@ -79,6 +83,48 @@ ProxyUrl = Annotated[
     ),
 ]
 Bytes = Annotated[int, Rule(lambda v: v == 0 or 1024 <= v < 1 << 40, "0, or 1024 and more")]
+MAX_COMMAND = 1024
+
+
+def _is_command(value: str) -> bool:
+    """Whether it can be taken apart as a shell would."""
+    try:
+        return len(value) <= MAX_COMMAND and value.isprintable() and bool(shlex.split(value))
+    except ValueError:
+        return False
+
+
+Command = Annotated[str, Rule(lambda v: v == "" or _is_command(v), f"a command of up to {MAX_COMMAND} characters")]
+
+
+def _are_windows(values: tuple[str, ...]) -> bool:
+    try:
+        Windows.parse(values)
+    except InputError:
+        return False
+    return True
+
+
+MaintenanceWindows = Annotated[tuple[str, ...], Rule(_are_windows, f"up to {MAX_WINDOWS} like 'Mon-Fri 02:00-04:00'")]
+
+
+def zone(name: str) -> tzinfo:
+    """A time zone of this system. Raises ValueError."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (OSError, ZoneInfoNotFoundError) as error:
+        raise ValueError(f"there is no time zone {name!r}") from error
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zone(name)
+    except ValueError:
+        return False
+    return True
+
+
+TimeZone = Annotated[str, Rule(_is_zone, "a time zone that this system knows, such as UTC or Europe/Berlin")]
 MAX_JITTER_S = 24 * 3600
 Seconds = Annotated[int, Rule(lambda v: 0 <= v <= MAX_JITTER_S, f"a number from 0 to {MAX_JITTER_S}")]
 AnyFile = Annotated[
@@ -160,7 +206,9 @@ class UpdateConfig:
     `mirrors` are tried before the repository, in this order; they may be directories. `proxy`: an HTTP proxy, with
     `user:password` in the file `proxy_credentials`; the environment is not asked. `bandwidth`: bytes a second at most,
     0 for all there is. `jitter`: seconds by which a look that nobody asked for comes later at most. `vendor` and
-    `class_name`: the maker's domain and the device class that a manifest has to be for.
+    `class_name`: the maker's domain and the device class that a manifest has to be for. `windows`, by the clock of
+    `timezone`: when a restart suits, always where there is none. `busy_command`, run without a shell: exit status 0
+    where the clinical workload may be interrupted, 1 where not; all else counts as not, and is told.
     """
 
     slots: File = Path("/var/lib/medvouch/slots")
@@ -174,6 +222,9 @@ class UpdateConfig:
     payloads: Urls = ()
     vendor: Annotated[str, _text(MAX_NAME, 0)] = ""
     class_name: Annotated[str, _text(MAX_NAME, 0)] = ""
+    windows: MaintenanceWindows = ()
+    timezone: TimeZone = "UTC"
+    busy_command: Command = ""
     reboot_command: Annotated[str, _text(MAX_NAME)] = "systemctl reboot"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from medvouch.cli.config import Config, UpdateConfig, as_plain, load
+from medvouch.cli.config import Config, UpdateConfig, as_plain, load, zone
 from medvouch.errors import ConfigFault
 from medvouch_sim.site import Site
 from support.cli import Caller
@@ -196,6 +198,16 @@ def test_a_conf_d_that_is_no_folder_is_none(tmp_path: Path) -> None:
                 "bandwidth = -1",
                 "jitter = -1",
                 "jitter = 86401",
+                "windows = ['Mon 02:00-02:00']",
+                f"windows = {['Mon 02:00-04:00'] * 33!r}",
+                "timezone = 'Mars/Olympus'",
+                "timezone = 'Europe'",
+                "timezone = '/etc/localtime'",
+                "timezone = ''",
+                "busy_command = ' '",
+                'busy_command = "sh -c \'x"',
+                f"busy_command = '{'x' * 1025}'",
+                'busy_command = "a\\u0000b"',
             )
         ),
         ("[broker]", "[update]\nreboot_command = ''\n[broker]", "config-wrong-value", "update.reboot_command must be"),
@@ -220,6 +232,17 @@ def test_where_updates_may_come_from(tmp_path: Path) -> None:
     assert update.mirrors == ("http://ward.example/", "file:///srv/x")
     assert (update.proxy, update.proxy_credentials) == ("http://proxy.example:3128/", "/etc/x")
     assert (update.bandwidth, update.jitter) == (1024, 86400)
+
+
+def test_when_a_restart_suits(tmp_path: Path) -> None:
+    lines = (
+        "windows = ['Mon-Fri 02:00-04:00', 'Sun 00:00-24:00']\ntimezone = 'Europe/Berlin'\n"
+        "busy_command = '/usr/lib/ward/busy --quiet'"
+    )
+    update = loaded(tmp_path, EXAMPLE.replace("[broker]", f"[update]\n{lines}\n[broker]", 1)).update
+    assert update.windows == ("Mon-Fri 02:00-04:00", "Sun 00:00-24:00")
+    assert (update.timezone, update.busy_command) == ("Europe/Berlin", "/usr/lib/ward/busy --quiet")
+    assert (zone("UTC"), zone("Europe/Berlin")) == (UTC, ZoneInfo("Europe/Berlin"))
 
 
 def test_shown_for_people_and_programs(medvouch: Caller, config: Path) -> None:
