@@ -60,6 +60,13 @@ class Updatable(Scene):
         await self.update("self_checked", since=mark)
         return mark
 
+    async def with_settings(self, lines: str) -> None:
+        """Start again with more in `[update]` of the configuration."""
+        self.site.update_settings = lines
+        mark = self.mark
+        await self.gateway.reboot()
+        await self.state("health", since=mark)
+
     async def turned_down(self, code: str, *, since: int) -> Fields:
         return await self.event("update-refused", since=since, code=code)
 

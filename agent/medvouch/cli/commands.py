@@ -7,7 +7,7 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medvouch.adapters.control import ControlClient
 from medvouch.adapters.files import read_bounded, write_durably
@@ -20,6 +20,7 @@ from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, log_to_stderr, show
 from medvouch.cli.parsing import judged_at, part
 from medvouch.cli.trusting import check_agent_trust, read_trust
+from medvouch.cli.updating import consent_line, update_line
 from medvouch.errors import ConfigFault, InputError
 from medvouch.formats.ledger import MAX_BUNDLE_BYTES, Bundle
 
@@ -73,7 +74,8 @@ def status(options: argparse.Namespace) -> int:
     shown = {
         **document,
         "attestation": verdict["status"] if verdict else "never judged",
-        "update": _update_line(document["update"]),
+        "update": update_line(document["update"]),
+        "consent": consent_line(document["consent"]),
         "problems": None,
     }
     lines = aligned(shown)
@@ -87,24 +89,6 @@ def doctor(options: argparse.Namespace) -> int:
     from medvouch.cli import doctoring  # noqa: PLC0415 - much code that the running agent does without
 
     return doctoring.doctor(options)
-
-
-def update(options: argparse.Namespace) -> int:
-    """`medvouch update`: 0 once the agent has been asked."""
-    config = load(options.config)
-    args = {"from": str(options.place.resolve())} if options.place else {}
-    document = ControlClient(config.control_socket).call("update", **args)
-    line = f"the agent looks for an update; before: {_update_line(document)}. `medvouch status` shows how it goes on"
-    show(document, [line], as_json=options.json)
-    return 0
-
-
-def _update_line(update: dict[str, Any] | None) -> str:
-    """How an update stands, in a few words."""
-    if update is None or "version" not in update:
-        return "none"
-    outcome = update.get("outcome") or update["state"]
-    return f"{update['version']} {outcome}" + (f" ({update['reason']})" if update.get("reason") else "")
 
 
 def attest(options: argparse.Namespace) -> int:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvouch import __version__
-from medvouch.cli import building, commands, gating, releasing
+from medvouch.cli import building, commands, gating, releasing, updating
 from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
 from medvouch.cli.installing import DEFAULT_USER, installer
 from medvouch.cli.output import accept_any_text, fail
-from medvouch.cli.parsing import EXIT_CODES, Parser, Run, command, existing_file, hex_bytes, out_file
+from medvouch.cli.parsing import EXIT_CODES, Parser, Run, command, existing_file, hex_bytes, out_file, point_in_time
 from medvouch.errors import MedvouchError
 from medvouch.formats.eat import NONCE_SIZES
 
@@ -30,8 +29,6 @@ examples:
 """
 INTERRUPTED = 130
 VERIFY_QUOTE = "verify quote"
-LAST_YEAR = 9998
-"""Of judging: certificates without expiry end in 9999."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_run,
         _add_status,
         _add_doctor,
-        _add_update,
+        updating.add_parser,
         _add_attest,
         _add_verify,
         _add_verify_quote,
@@ -101,14 +98,6 @@ def _add_doctor(subparsers: Subparsers) -> None:
     parser = command(subparsers, "doctor", commands.doctor, summary, "medvouch doctor --policy strict")
     _config_option(parser)
     _policy_option(parser)
-
-
-def _add_update(subparsers: Subparsers) -> None:
-    summary = "have the running agent look for an update now"
-    parser = command(subparsers, "update", commands.update, summary, "medvouch update --from /media/usb/repository")
-    words = "a directory with the repository, on a stick perhaps; the same checks hold"
-    parser.add_argument("--from", type=Path, metavar="DIR", dest="place", help=words)
-    _config_option(parser)
 
 
 def _add_attest(subparsers: Subparsers) -> None:
@@ -191,7 +180,9 @@ def _trust_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _at_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--at", type=_time, metavar="TIME", help="judge at this time (ISO 8601, UTC; default now)")
+    parser.add_argument(
+        "--at", type=point_in_time, metavar="TIME", help="judge at this time (ISO 8601, UTC; default now)"
+    )
 
 
 def _add_ledger(subparsers: Subparsers) -> None:
@@ -296,14 +287,3 @@ def _nonce(text: str) -> bytes:
     if len(nonce) not in NONCE_SIZES:
         raise argparse.ArgumentTypeError(f"{len(nonce)} bytes where 8 to 64 are wanted")
     return nonce
-
-
-def _time(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time like 2026-11-23T18:00:00") from None
-    if not 1970 <= moment.year <= LAST_YEAR:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1970 and {LAST_YEAR}")
-    return int(moment.timestamp())

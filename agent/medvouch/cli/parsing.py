@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +16,9 @@ EXIT_CODES = """\
 exit codes:
   0 fine   1 negative verdict   2 usage   3 configuration   4 TPM   5 network   6 storage   7 missing part
 """
+
+LAST_YEAR = 9998
+"""Of judging: certificates without expiry end in 9999."""
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -31,8 +35,13 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[Parser]
 
 
-def command(subparsers: Subparsers, name: str, run: Run, summary: str, *examples: str) -> argparse.ArgumentParser:
-    """A command with `--json` and at least one example; `run` is called with its options."""
+def command(
+    subparsers: Subparsers, name: str, run: Run, summary: str, *examples: str, below: bool = False
+) -> argparse.ArgumentParser:
+    """A command with `--json` and at least one example; `run` is called with its options.
+
+    `below`: it stands below one that can do without it, and leaves alone what was said there.
+    """
     shown = "".join(f"  {example}\n" for example in examples)
     parser = subparsers.add_parser(
         name,
@@ -42,7 +51,8 @@ def command(subparsers: Subparsers, name: str, run: Run, summary: str, *examples
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, errors too")
+    default = argparse.SUPPRESS if below else False
+    parser.add_argument("--json", action="store_true", default=default, help="print JSON, errors too")
     parser.set_defaults(run=run)
     return parser
 
@@ -83,6 +93,18 @@ def hex_bytes(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not hexadecimal") from None
+
+
+def point_in_time(text: str) -> int:
+    """An argument in ISO 8601, UTC where it says no zone; seconds since 1970."""
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time like 2026-11-23T18:00:00") from None
+    if not 1970 <= moment.year <= LAST_YEAR:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1970 and {LAST_YEAR}")
+    return int(moment.timestamp())
 
 
 def judged_at(options: argparse.Namespace) -> int:

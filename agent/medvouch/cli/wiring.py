@@ -25,11 +25,11 @@ from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.adapters.mqtt import MqttSettings, MqttTransport
 from medvouch.adapters.slots import FileSlots
 from medvouch.adapters.store import SqliteStore
-from medvouch.adapters.system import BUILT_MS, SystemClock, SystemEntropy, run_command
+from medvouch.adapters.system import BUILT_MS, SystemClock, SystemEntropy, ask_whether_busy, run_command
 from medvouch.adapters.tls import client_context
 from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.enrollee import Enrollee
-from medvouch.cli.config import Config, LogsConfig, UpdateConfig
+from medvouch.cli.config import Config, LogsConfig, UpdateConfig, zone
 from medvouch.cli.trusting import (
     AGENT_ROLES,
     check_agent_trust,
@@ -49,6 +49,7 @@ from medvouch.messages import topics
 from medvouch.ports import Clock, MeasurementLogs, Message, Tpm, Transport
 from medvouch.update.processor import DeviceClass
 from medvouch.update.repository import MAX_ROOT_BYTES, Repository
+from medvouch.update.windows import Windows
 
 BROKER_CA = "broker-ca"
 MAX_CREDENTIALS_BYTES = 1024
@@ -185,6 +186,8 @@ def _updates(config: Config, trust: TrustDocument) -> Updates | None:
         reboot=lambda: run_command(settings.reboot_command),
         trust_version=trust.version,
         check_trust=lambda data: parse_agent_trust(data).version,
+        windows=Windows.parse(settings.windows, zone(settings.timezone)),
+        busy=(lambda: ask_whether_busy(settings.busy_command)) if settings.busy_command else None,
         jitter_s=settings.jitter,
     )
 

@@ -16,6 +16,7 @@ from medvouch.crypto.keys import key_thumbprint
 from medvouch.daemon import data_key, refusals
 from medvouch.daemon.attesting import AttestingService, Verdicts
 from medvouch.daemon.commanding import CommandDesk
+from medvouch.daemon.consenting import Consent, Order
 from medvouch.daemon.decommissioning import Decommissioning
 from medvouch.daemon.delivery import Delivery
 from medvouch.daemon.departing import Departure
@@ -23,6 +24,7 @@ from medvouch.daemon.enrolling import enrol
 from medvouch.daemon.exporting import export
 from medvouch.daemon.floor import Authority, FloorKeeper, security_epoch
 from medvouch.daemon.health import Health
+from medvouch.daemon.holding import Holding
 from medvouch.daemon.link import watch_link
 from medvouch.daemon.mirrors import Mirrors, folder_url
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
@@ -37,6 +39,7 @@ from medvouch.daemon.trust_adoption import TrustAdoption, TrustedTime
 from medvouch.daemon.update_source import UpdateSource
 from medvouch.daemon.updating import Updating
 from medvouch.daemon.worker import Worker, outlast
+from medvouch.daemon.workload import Workload
 from medvouch.errors import InputError, Refusal, TpmFault
 from medvouch.formats.eat import NONCE_SIZES
 from medvouch.formats.identity import DeviceIdentity
@@ -135,6 +138,7 @@ class Agent:
             "attest": service.attest,
             "commission": service.commission,
             "update": service.update,
+            "consent": service.consent,
             "floor": floor.raise_floor,
             "freeze": ending.freeze,
             "sanitise": ending.sanitise,
@@ -144,10 +148,11 @@ class Agent:
         return desk, ending.sanitised
 
     async def control(self, call: str, args: Mapping[str, Any], uid: int) -> Mapping[str, Any]:
-        """A call by a user: `status`, `ledger`, `update`, which may look only at the directory `from`, or `attest` with
-        `nonce` (hex) and `appraiser`.
+        """A call by a user: `status`, `ledger`, `update`, which may look only at the directory `from`, `consent`, which
+        shows what is wanted of updates or changes it, or `attest` with `nonce` (hex) and `appraiser`.
 
-        Raises InputError `call-malformed`, Refusal `not-enrolled`, `updates-off`, and what making evidence raises.
+        Raises InputError `call-malformed`, Refusal `not-enrolled`, `updates-off`, and what making evidence or changing
+        the wish raises.
         """
         if call == "status":
             return self.service.status() if self.service else self._unenrolled()
@@ -156,12 +161,21 @@ class Agent:
         if call == "update":
             log.info("an update asked for by user %d", uid)
             return self._service().look_for_update(_place(args))
+        if call == "consent":
+            return await self._consent(args, uid)
         if call != "attest":
             raise InputError("call-malformed", f"there is no call {call!r}")
         if self.attesting is None:
             raise Refusal(refusals.NOT_ENROLLED, "there are no keys to attest with yet")
         log.info("evidence asked for by user %d", uid)
         return {"evidence": (await self.attesting.evidence(*_challenge(args))).hex()}
+
+    async def _consent(self, args: Mapping[str, Any], uid: int) -> Mapping[str, Any]:
+        if not args:
+            return self._service().consent_status()
+        order, place = Order.parse(args), _place(args)
+        log.info("%s of updates by user %d", order.cause, uid)
+        return await self._service().wished(order, f"user {uid}", only=place)
 
     def _service(self) -> Service:
         if self.service is None:
@@ -182,6 +196,7 @@ class Agent:
             "connected": False,
             "attestation": None,
             "update": None,
+            "consent": None,
             "problems": [vars(problem) for problem in self.health],
         }
 
@@ -251,9 +266,11 @@ class Agent:
             now=time.now,
             entropy=around.entropy,
         )
+        workload = Workload(parts.busy, self.health)
+        holding = Holding(self.standing, reporter, self.health, time, parts.windows, workload, parts.reboot)
         updating = Updating(
             source,
-            Staging(Delivery(parts.slots, parts.fetcher, self._store, parts.places), reporter, parts.reboot),
+            Staging(Delivery(parts.slots, parts.fetcher, self._store, parts.places), reporter, holding.restart),
             check,
             self.standing,
             recorder,
@@ -262,6 +279,7 @@ class Agent:
             TrustAdoption(
                 mirrors, parts.trust_version, parts.check_trust, self.standing, self._store, recorder, reporter
             ),
+            Consent(self.standing, recorder, reporter, holding),
             lambda: self._worker.run(lambda: security_epoch(around.tpm, identity)),
             lambda: parts.jitter_s * int.from_bytes(around.entropy.bytes(4)) / 2**32,
         )

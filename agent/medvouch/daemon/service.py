@@ -10,6 +10,7 @@ from contextlib import suppress
 from medvouch import __version__
 from medvouch.daemon.attesting import AttestingService, summary
 from medvouch.daemon.commanding import CommandDesk
+from medvouch.daemon.consenting import Order
 from medvouch.daemon.data_key import DATA_KEY
 from medvouch.daemon.health import Health
 from medvouch.daemon.link import watch_link
@@ -19,15 +20,15 @@ from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.standing import Standing
 from medvouch.daemon.storage import WatchedStore
 from medvouch.daemon.surroundings import Hardware
+from medvouch.daemon.update_state import summary as update_summary
 from medvouch.daemon.updating import Updating
-from medvouch.daemon.updating import summary as update_summary
-from medvouch.errors import MedvouchError, Refusal, StorageFault
+from medvouch.errors import InputError, MedvouchError, Refusal, StorageFault
 from medvouch.formats.eat import NONCE_SIZES
+from medvouch.formats.ledger import Attachments
 from medvouch.messages import topics
 from medvouch.messages.commands import VerifiedCommand
 from medvouch.messages.payloads import Fields
 from medvouch.ports import Message, Transport
-from medvouch.update.transitions import Update
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +116,8 @@ class Service:
         await self._reporter.state("identity", self.identity_fields())
         await self._reporter.state("config", {"agent_version": __version__, "sw_version": self._hardware.sw_version})
         await self._reporter.state("health", self.health_fields())
-        if (update := self._standing.update) is not None:
-            await self._reporter.state("update", update_summary(update))
+        if self._updating is not None:
+            await self._reporter.state("update", self._updating.consent.holding.state())
 
     def identity_fields(self) -> Fields:
         """Who the device is, and who answers for it."""
@@ -154,6 +155,7 @@ class Service:
             "connected": self._transport.connected,
             "attestation": summary(verdict) if verdict else None,
             "update": update_summary(update) if (update := self._standing.update) else None,
+            "consent": self._updating.consent.holding.fields() if self._updating else None,
             "problems": [vars(problem) for problem in self._health],
         }
 
@@ -189,11 +191,38 @@ class Service:
 
     def look_for_update(self, only: str = "") -> Fields:
         """How the update stands before the look that this asks for, `only` at this place; Refusal `updates-off`."""
+        self._updates.nudge(only)
+        return update_summary(self._standing.update)
+
+    @property
+    def _updates(self) -> Updating:
         if self._updating is None:
             raise Refusal(UPDATES_OFF, "no repository is configured")
-        self._updating.nudge(only)
-        update = self._standing.update
-        return update_summary(update) if update else {"state": Update.NONE.value}
+        return self._updating
+
+    async def consent(self, command: VerifiedCommand) -> Fields:
+        """`cmd/consent`: args `cause` (opt-in, opt-out, postpone or install-now), and of a postponement `until` (s)."""
+        try:
+            order = Order.parse(command.args)
+        except InputError as error:
+            raise Refusal(COMMAND_MALFORMED, error.detail) from error
+        return await self.wished(order, "commander", attachments={"command": command.data})
+
+    def consent_status(self) -> Fields:
+        """What the user wants of updates, and what waits for what; Refusal `updates-off`."""
+        return self._updates.consent.status()
+
+    async def wished(
+        self, order: Order, actor: str, *, only: str = "", attachments: Attachments | None = None
+    ) -> Fields:
+        """Record what somebody wants of updates, and go on accordingly, `only` from this place.
+
+        Raises Refusal `updates-off`, and what `Consent.change` does.
+        """
+        updating = self._updates
+        fields = await updating.consent.change(order, actor, attachments)
+        updating.nudge(only)
+        return fields
 
     async def _receive(self, desk: CommandDesk) -> None:
         async for message in self._transport.messages():

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from medvouch.attestation.results import VerifiedEar
 from medvouch.errors import InputError, StorageFault
+from medvouch.formats.consent import ConsentRecord
 from medvouch.formats.cose import Sign1
+from medvouch.formats.directive import Directive
 from medvouch.formats.ear import Ear
 from medvouch.formats.identity import DeviceIdentity
 from medvouch.formats.ledger import Transition
@@ -25,6 +27,8 @@ EAR_KEY = "last-ear"
 EPOCH_KEY = "security-epoch"
 RECEIPT_KEY = "receipt"
 UPDATE_KEY = "update"
+DIRECTIVE_KEY = "directive"
+CONSENT_KEY = "consent"
 REPORT_KEY = "suit-report"
 INSTALLED_KEY = "installed"
 TRUST_KEY = "trust-document"
@@ -75,6 +79,16 @@ class Standing:
     def update(self) -> UpdateRecord | None:
         """The update under way, or the last one."""
         return self._read(UPDATE_KEY, UpdateRecord.parse)
+
+    @property
+    def directive(self) -> Directive | None:
+        """What led to the update, as it was last seen."""
+        return self._read(DIRECTIVE_KEY, Directive.parse)
+
+    @property
+    def consent(self) -> ConsentRecord:
+        """What the user wants of updates."""
+        return self._read(CONSENT_KEY, ConsentRecord.parse) or ConsentRecord()
 
     @property
     def suit_report(self) -> SuitReport | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from medvouch.crypto.keys import PublicKey
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.ports import Clock, Entropy, Fetcher, MeasurementLogs, Slots, Store, Tpm, Transport
+from medvouch.update.windows import Windows
 
 if TYPE_CHECKING:
     from medvouch.daemon.mirrors import Places
@@ -81,7 +82,8 @@ class Updates:
     `allowed` are URL prefixes of payloads; `built` is when this software was (s since 1970); `enrolment_roots` (DER)
     issue this device's certificates; `reboot` asks for a restart and returns. `trust_version` is that of the trust
     document in use; `check_trust` gives another's, or raises where this agent could not live with it. Looks that nobody
-    asked for come up to `jitter_s` seconds later.
+    asked for come up to `jitter_s` seconds later. A restart suits in these `windows`, and never while `busy` says that
+    the clinical workload is; that raises EnvironmentFault where nobody can say.
     """
 
     slots: Slots
@@ -97,6 +99,8 @@ class Updates:
     reboot: Callable[[], Awaitable[None]]
     trust_version: int
     check_trust: Callable[[bytes], int]
+    windows: Windows
+    busy: Callable[[], Awaitable[bool]] | None
     jitter_s: int = 0
 
 

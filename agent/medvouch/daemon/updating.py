@@ -9,28 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from medvouch.daemon import refusals, suit_reports
+from medvouch.daemon.consenting import Consent
 from medvouch.daemon.delivery import FORGOTTEN, JOURNAL_KEY
 from medvouch.daemon.health import Health
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.staging import Staging
-from medvouch.daemon.standing import INSTALLED_KEY, REPORT_KEY, UPDATE_KEY, Change, Standing
+from medvouch.daemon.standing import DIRECTIVE_KEY, INSTALLED_KEY, REPORT_KEY, UPDATE_KEY, Change, Standing
 from medvouch.daemon.trust_adoption import TrustAdoption
 from medvouch.daemon.update_source import Offer, UpdateSource
+from medvouch.daemon.update_state import summary
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
 from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.ledger import Attachments, Transition
 from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import InstalledRelease, UpdateRecord
-from medvouch.messages.payloads import Fields
+from medvouch.ports import Message
 from medvouch.update.admission import check_floor
-from medvouch.update.transitions import OUTCOMES, REPLACEABLE, Cause, Update, advance
+from medvouch.update.transitions import REPLACEABLE, Cause, Update, advance
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Updating:
         reporter: Reporter,
         health: Health,
         trust: TrustAdoption,
+        consent: Consent,
         floor: Callable[[], Awaitable[int]],
         jitter: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -67,11 +70,15 @@ class Updating:
         self._reporter = reporter
         self._health = health
         self._trust = trust
+        self.consent = consent
+        self._holding = consent.holding
         self._floor = floor
         self._jitter = jitter
         self._nudge = asyncio.Event()
         self._only = ""
         """The place that the next look is at, and no other; empty: where it always is."""
+        self._leaving = False
+        """Whether the running slot has failed: nothing is done any more but to leave it."""
 
     # --- at start ----------------------------------------------------------------------------------------------------
 
@@ -79,6 +86,8 @@ class Updating:
         """Make of what the last run left what the slots say; a slot that is tried is confirmed or given up."""
         with suppress(MedvouchError):
             await self._guarded(self._settle)
+            if (record := self._standing.update) and record.state in (Update.NOTIFIED, Update.STAGED):
+                await self._holding.holds()
 
     async def _settle(self) -> None:
         record = self._standing.update
@@ -130,6 +139,7 @@ class Updating:
 
     async def _leave(self, record: UpdateRecord) -> None:
         """From a slot that failed to the one before."""
+        self._leaving = True
         await asyncio.to_thread(self._staging.slots.retire, record.slot)
         await self._staging.reboot()
 
@@ -153,9 +163,32 @@ class Updating:
             await self._rest(patience + self._jitter())
 
     async def _rest(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._nudge.wait(), seconds)
+        """Until somebody asks for a look, or so long; what is held up meanwhile goes on as soon as it may."""
+        now = asyncio.get_running_loop().time
+        end = now() + seconds
+        while not self._nudge.is_set() and (left := end - now()) > 0:
+            with suppress(TimeoutError):  # no wait_for: in Python 3.11 a nudge hides a cancellation that comes with it
+                async with asyncio.timeout(min(left, self._holding.patience())):
+                    await self._nudge.wait()
+            if self._holding.held and not self._nudge.is_set() and not await self._went_on():
+                break
         self._nudge.clear()
+
+    async def _went_on(self) -> bool:
+        """Go on where nothing holds any more, without a look; whether nothing went wrong."""
+        try:
+            await self._guarded(self._go_on)
+        except MedvouchError:
+            return False
+        return True
+
+    async def _go_on(self) -> None:
+        if self._standing.closed:
+            return
+        await self._settle()
+        await self.consent.lapse()
+        if (record := self._standing.update) is not None:
+            await self._install(record)
 
     def nudge(self, only: str = "") -> None:
         """Look now, `only` at this place (a base URL)."""
@@ -182,16 +215,26 @@ class Updating:
         if self._standing.closed:
             return
         await self._settle()
+        if self._leaving:
+            return
         only, self._only = self._only, ""
         record = self._standing.update
-        if record is None or Update(record.state) in REPLACEABLE:
+        if record is None or Update(record.state) in REPLACEABLE or await self._waits(record):
             record = await self._chosen(record, only)
-        if record is None:
-            return
+        await self.consent.lapse()
+        if record is not None:
+            await self._install(record, only)
+
+    async def _waits(self, record: UpdateRecord) -> bool:
+        """Whether it is staged and held up: another release may take its place."""
+        return record.state == Update.STAGED and await self._holding.holds()
+
+    async def _install(self, record: UpdateRecord, only: str = "") -> None:
+        """As far as nothing holds it up."""
         try:
-            if record.state == Update.NOTIFIED:
+            if record.state == Update.NOTIFIED and not await self._holding.holds():
                 record = await self._stage(record, only)
-            if record.state == Update.STAGED:
+            if record.state == Update.STAGED and not await self._holding.holds():
                 await self._activate(record)
         except (Refusal, InputError) as error:
             await self._fail(record, error)
@@ -202,18 +245,27 @@ class Updating:
         await self._trust.refreshed(await asyncio.to_thread(self._source.refresh, only))
         floor = await self._floor()
         offer = await asyncio.to_thread(self._source.look, self._standing.installed, last, floor)
-        under_way = last if last and last.state == Update.NOTIFIED else None
-        if offer is None or (under_way and under_way.manifest == offer.manifest):
+        under_way = last if last and last.state in (Update.NOTIFIED, Update.STAGED) else None
+        if offer is None:
+            return under_way
+        if under_way and under_way.manifest == offer.manifest:
+            await self.consent.directed(offer.directive)
             return under_way
         return await self._notified(offer)
 
     async def _notified(self, offer: Offer) -> UpdateRecord:
         record = offer.record(await asyncio.to_thread(self._staging.slots.other))
         attachments = {"directive": offer.directive, "manifest": offer.envelope}
-        values = FORGOTTEN | {JOURNAL_KEY: offer.journal(record.slot).encode()}
-        report = suit_reports.chosen(offer.envelope)
+        values = FORGOTTEN | {JOURNAL_KEY: offer.journal(record.slot).encode(), DIRECTIVE_KEY: offer.directive}
+        report, notice = suit_reports.chosen(offer.envelope), self._holding.available(record, offer.directive)
         return await self._move(
-            record, Cause.NOTIFY, values=values, attachments=attachments, actor="director", report=report
+            record,
+            Cause.NOTIFY,
+            values=values,
+            attachments=attachments,
+            actor="director",
+            report=report,
+            notices=[notice],
         )
 
     async def _stage(self, record: UpdateRecord, only: str) -> UpdateRecord:
@@ -225,11 +277,17 @@ class Updating:
         return await self._move(record, Cause.STAGE, values=FORGOTTEN, report=report)
 
     async def _activate(self, record: UpdateRecord) -> None:
-        """Again held against the floor and read back: since it was staged the device may have been off for a year."""
+        """Again held against the floor and read back: since it was staged the device may have been off for a year.
+
+        Reading back takes its time, in which somebody may have had their say.
+        """
         check_floor(record.version, record.security_epoch, await self._floor())
         await self._staging.reread(record)
-        await asyncio.to_thread(self._staging.slots.activate, record.slot)
-        await self._move(replace(record, tries=record.tries + 1), Cause.ACTIVATE)
+        async with self.consent.lock:
+            if await self._holding.holds():
+                return
+            await asyncio.to_thread(self._staging.slots.activate, record.slot)
+            await self._move(replace(record, tries=record.tries + 1), Cause.ACTIVATE)
         await self._staging.reboot()
 
     async def judged(self, ear: Ear) -> None:
@@ -257,6 +315,7 @@ class Updating:
         actor: str = "agent",
         detail: str = "",
         report: SuitReport | None = None,
+        notices: Sequence[Message] = (),
     ) -> UpdateRecord:
         """One transition: record, ledger entry, event and state at once, and a checkpoint; a report goes into both."""
         last = self._standing.update
@@ -276,21 +335,8 @@ class Updating:
             named={**subject, **(named or {})},
             detail=detail or f"release {record.version}, sequence {record.sequence}, slot {record.slot}",
         )
-        fields = summary(moved)
-        messages = [self._reporter.event_message("update", fields), self._reporter.state_message("update", fields)]
-        await self._recorder.record(change, around, messages, checkpoint=True)
+        self._holding.over()
+        told = self._reporter.event_message("update", summary(moved))
+        state = self._reporter.state_message("update", self._holding.state(moved))
+        await self._recorder.record(change, around, [told, *notices, state], checkpoint=True)
         return moved
-
-
-def summary(record: UpdateRecord) -> Fields:
-    """How an update stands, as flat scalars."""
-    return {
-        "state": record.state,
-        "outcome": OUTCOMES.get(Update(record.state)),
-        "version": record.version,
-        "sequence": record.sequence,
-        "security_epoch": record.security_epoch,
-        "slot": record.slot,
-        "tries": record.tries,
-        "reason": record.code or None,
-    }

@@ -40,14 +40,6 @@ async def activated(scene: Updatable) -> None:
     await scene.update("activated", since=mark)
 
 
-async def with_settings(scene: Updatable, lines: str) -> None:
-    """Start again with more in the configuration."""
-    scene.site.update_settings = lines
-    mark = scene.mark
-    await scene.gateway.reboot()
-    await scene.state("health", since=mark)
-
-
 async def test_what_the_active_slot_has_is_not_fetched(scene: Updatable) -> None:
     publish(scene, indexed=True)
     await activated(scene)
@@ -119,7 +111,7 @@ async def test_a_site_of_its_own_without_the_internet(scene: Updatable) -> None:
     """The mirror has all of it; nobody can reach the repository that the manifest names."""
     publish(scene)
     with RepositoryServer(scene.publisher.directory) as mirror:
-        await with_settings(scene, f'mirrors = ["{mirror.url}/"]')
+        await scene.with_settings(f'mirrors = ["{mirror.url}/"]')
         with scene.publisher.server.unreachable():
             await activated(scene)
         assert IMAGE in mirror.requests
@@ -133,7 +125,7 @@ async def test_a_mirror_that_was_left_alone_is_passed_over(scene: Updatable, tmp
     await activated(scene)
     await scene.gateway.reboot()
     with RepositoryServer(tmp_path / "old") as mirror:
-        await with_settings(scene, f'mirrors = ["{mirror.url}/"]')
+        await scene.with_settings(f'mirrors = ["{mirror.url}/"]')
         again = replace(release("1.1.0"), sequence=3, version="1.1.0")
         assert (await scene.collector.challenger.challenge(scene.device)).error is None
         mark = scene.mark
@@ -151,7 +143,7 @@ async def test_what_no_place_has_right_is_told_by_its_reason(scene: Updatable, t
     await activated(scene)
     await scene.gateway.reboot()
     with RepositoryServer(tmp_path / "old") as mirror:
-        await with_settings(scene, f'mirrors = ["{mirror.url}/"]')
+        await scene.with_settings(f'mirrors = ["{mirror.url}/"]')
         assert (await scene.collector.challenger.challenge(scene.device)).error is None
         mark = scene.mark
         with scene.publisher.server.unreachable():
@@ -201,7 +193,7 @@ async def test_through_a_proxy(scene: Updatable, tmp_path: Path) -> None:
     with ProxyServer("agent:another") as proxy:
         lines = f'proxy = "http://127.0.0.1:{proxy.port}/"\nproxy_credentials = "{tmp_path / "credentials"}"'
         mark = scene.mark
-        await with_settings(scene, lines)
+        await scene.with_settings(lines)
         assert (await scene.event("update-held-up", since=mark))["code"] == "fetch-proxy"
         proxy.credentials = "agent:secret"
         await activated(scene)
@@ -214,7 +206,7 @@ async def test_through_a_proxy(scene: Updatable, tmp_path: Path) -> None:
 async def test_a_fleet_does_not_look_at_one_time(scene: Updatable) -> None:
     """With jitter an agent does not look as it starts; asked for, it does at once."""
     before = len(scene.publisher.server.requests)
-    await with_settings(scene, "")
+    await scene.with_settings("")
     await eventually(lambda: len(scene.publisher.server.requests) > before)
     publish(scene)
     scene.site.update_settings = ""
