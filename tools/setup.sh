@@ -51,6 +51,7 @@ missing_packages() {
   has tpm2-abrmd || echo tpm2-abrmd
   has_library libtss2-tcti-tabrmd || echo libtss2-tcti-tabrmd-dev
   has tpm2_eventlog || echo tpm2-tools
+  [ -e /usr/share/zoneinfo/Europe/Berlin ] || echo tzdata
   if [ -z "$python" ]; then
     echo python3 python3-dev python3-venv
   else
