@@ -1,4 +1,4 @@
-"""The shell commands in the documents, each marked with whether the tests run it."""
+"""What the documents have between fences: commands, each marked with whether the tests run it, and programs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,17 @@ class Command:
 def commands(markdown: str) -> Iterator[Command]:
     """Every block fenced as sh, bash, shell or console; a fence may be indented."""
     lines = [line.strip() for line in markdown.splitlines()]
+    for line, script in blocks("\n".join(lines), "sh", "bash", "shell", "console"):
+        yield Command(lines[line - 3] if line > 2 else "", script, line)
+
+
+def blocks(markdown: str, *languages: str) -> Iterator[tuple[int, str]]:
+    """Every block fenced as one of these languages: number of its first line (from 1), text."""
+    lines = markdown.splitlines()
     fences = [number for number, line in enumerate(lines) if line.startswith("```")]
     for start, end in zip(fences[::2], fences[1::2], strict=True):
-        if lines[start].removeprefix("```").strip() in {"sh", "bash", "shell", "console"}:
-            yield Command(lines[start - 1] if start else "", "\n".join(lines[start + 1 : end]), start + 2)
+        if lines[start].removeprefix("```").strip() in languages:
+            yield start + 2, "\n".join(lines[start + 1 : end])
 
 
 def example(name: str) -> ModuleType:

@@ -96,24 +96,32 @@ def appraise(
 ) -> Appraisal:
     """Judge evidence at `judged_at` (seconds since 1970). Raises Refusal or InputError at the first step that fails.
 
-    1.  The LAK certificate chains to the enrolment authority and holds at the judged time.
-    2.  It names the device that was asked, and its key is the one enrolled.
-    3.  That key signed the quote, a TPM generated it, and it is a quote; the key stands where it was enrolled.
-    4.  That key, standing there too, certified (TPM2_Certify) exactly the key that signs the claims.
-    5.  The claims' signature holds; only now are they parsed.
-    6.  They answer this challenge, for this appraiser, from this connection key and this device.
-    7.  The quote is bound to these claims.
-    8.  The quote covers exactly the required PCRs, of banks that are believed; the values stand under their numbers.
-    9.  The values are the ones quoted.
-    10. The TPM's clock rose since the last accepted evidence.
-    11. The claims are of this boot.
-    12. The event log is the one the claims name, and so is the report of the last update, made for this challenge.
+    1.  The LAK certificate chains to the enrolment authority and holds at the judged time: `certificate-*`,
+        `revocation-unknown`.
+    2.  It names the device that was asked, and its key is the one enrolled: `identity-mismatch`, `signer-not-enrolled`.
+    3.  That key signed the quote, a TPM generated it, and it is a quote; the key stands where it was enrolled:
+        `quote-signature-invalid`, `quote-not-generated`, `quote-type-wrong`, `signer-elsewhere`.
+    4.  That key, standing there too, certified (TPM2_Certify) exactly the key that signs the claims:
+        `eat-key-not-certified`, `signer-elsewhere`, `key-attributes-wrong`, `key-not-tpm-bound`.
+    5.  The claims' signature holds; only now are they parsed: `eat-signature-invalid`.
+    6.  They answer this challenge, for this appraiser, from this connection key and this device: `nonce-*`,
+        `audience-mismatch`, `client-key-mismatch`, `ueid-mismatch`.
+    7.  The quote is bound to these claims: `binding-mismatch`.
+    8.  The quote covers exactly the required PCRs, of banks that are believed; the values stand under their numbers:
+        `pcr-selection-*`, `bank-untrusted`, `pcr-values-*`, `pcr-value-size`.
+    9.  The values are the ones quoted: `pcr-digest-mismatch`.
+    10. The TPM's clock rose since the last accepted evidence: `tpm-cleared`, `clock-went-back`.
+    11. The claims are of this boot: `boot-count-mismatch`.
+    12. The event log is the one the claims name, and so is the report of the last update, made for this challenge:
+        `log-digest-mismatch`, `report-digest-mismatch`, `report-nonce-mismatch`.
     13. Every quoted PCR is explained by replaying the logs; boot_aggregate is recomputed; the firmware's log keeps
-        the rules that replaying does not (`log_rules.check_log`), but for quirks that the policy allows.
-    14. The ledger continues the one known, and the TPM confirms its last checkpoint.
-    15. Only verified events are interpreted: Secure Boot as the policy demands.
-    16. The boot chain is that of a reference, as far as the policy asks for one.
-    17. That release's security epoch is not closed, for the device or by the policy.
+        the rules that replaying does not (`log_rules.check_log`), but for quirks that the policy allows:
+        `bank-unsupported`, `pcr-mismatch`, `pcr-unexplained`, `ima-template-mismatch`, `boot-aggregate-*`.
+    14. The ledger continues the one known, and the TPM confirms its last checkpoint: `ledger-*`, `checkpoint-*`.
+    15. Only verified events are interpreted, and Secure Boot is as the policy demands: `secure-boot-off`.
+    16. The boot chain is that of a reference, as far as the policy asks for one: `reference-missing`,
+        `event-unexpected`, `event-missing`.
+    17. That release's security epoch is not closed, for the device or by the policy: `release-below-floor`.
     18. All else that the policy demands (`policy_checks`).
     """
     return _judge(verify_evidence(evidence, expected, anchors, policy, judged_at), evidence, expected, anchors, policy)

@@ -58,11 +58,12 @@ class VerifiedRequest:
 def verify_idevid_csr(data: bytes) -> VerifiedIdevidCsr:
     """Judge a TCG_CSR_IDEVID.
 
-    1. The IDevID signed it.
-    2. The IAK is a restricted key bound to its TPM, the IDevID an unrestricted one.
-    3. The IAK certified (TPM2_Certify) exactly that IDevID.
+    1. The IDevID signed it: `csr-signature-invalid`.
+    2. The IAK is a restricted key bound to its TPM, the IDevID an unrestricted one: `ak-not-restricted`,
+       `key-not-tpm-bound`, `key-attributes-wrong`.
+    3. The IAK certified (TPM2_Certify) exactly that IDevID: `key-not-certified`.
 
-    Raises InputError `csr-*`, `tpm-*`, Refusal `csr-signature-invalid`, `key-not-certified` and those of `key_roles`.
+    Raises InputError `csr-*`, `tpm-*`, and these.
     """
     csr = IdevidCsr.parse(data)
     content = CsrContent.parse(csr.content)
@@ -114,13 +115,13 @@ def make_idevid_csr(tpm: Tpm, ek_certificate: bytes, product_model: str, product
 def verify_attested_request(data: bytes, attestation_key: PublicKey) -> VerifiedRequest:
     """Judge a PKCS#10 request (DER) by the attestation key that is known to be in the TPM in question.
 
-    1. The key that it is for signed it.
-    2. It carries one statement, of TPM2_Certify, over the public area of that key.
-    3. The attestation key made that statement.
-    4. The key is bound to its TPM.
+    1. The key that it is for signed it: `request-not-signed`.
+    2. It carries one statement, of TPM2_Certify, over the public area of that key: `csr-statement-missing`,
+       `key-not-certified`.
+    3. The attestation key made that statement: `key-not-certified`.
+    4. The key is bound to its TPM: `key-not-tpm-bound`.
 
-    Raises InputError `certificate-*`, `tpm-*`, Refusal `request-not-signed`, `csr-statement-missing`,
-    `key-not-certified`, `key-not-tpm-bound`.
+    Raises InputError `certificate-*`, `tpm-*`, and these.
     """
     request, key = verify_request(data)  # 1
     public = verify_bundle(request.bundle, key, attestation_key)  # 2, 3, 4

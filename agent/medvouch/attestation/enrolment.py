@@ -153,13 +153,15 @@ class EnrolmentAuthority:
     def challenge(self, message: bytes, now: int) -> tuple[bytes, PendingEnrolment]:
         """Judge a request at `now` (seconds since 1970); the challenge, and what to keep for its proof.
 
-        1. The request is signed by the IDevID it names.
-        2. A trusted vendor made its TPM, and the EK is the one of the certificate.
-        3. The maker built that TPM into the gateway with this serial number and model.
-        4. The maker certified the IDevID of that gateway.
-        5. The EK has no live enrolment.
-        6. LAK and IAK are restricted keys bound to their TPM, LDevID and IDevID unrestricted ones.
-        7. The challenge can be opened only by the TPM that has both that EK and that LAK.
+        1. The request is signed by the IDevID it names: `request-signature-invalid`.
+        2. A trusted vendor made its TPM, and the EK is the one of the certificate: `ek-chain-untrusted`, `ek-mismatch`.
+        3. The maker built that TPM into the gateway with this serial number and model: `ek-not-on-manifest`,
+           `manifest-mismatch`.
+        4. The maker certified the IDevID of that gateway: `idevid-chain-untrusted`, `idevid-mismatch`.
+        5. The EK has no live enrolment: `ek-already-enrolled`.
+        6. LAK and IAK are restricted keys bound to their TPM, LDevID and IDevID unrestricted ones:
+           `ak-not-restricted`, `key-not-tpm-bound`, `key-attributes-wrong`.
+        7. The challenge can be opened only by the TPM that has both that EK and that LAK: `ek-unsupported`.
         """
         request = self._request(message)  # 1
         model, ek = self._endorsed(request, now)  # 2
@@ -183,13 +185,15 @@ class EnrolmentAuthority:
     def answer(self, pending: PendingEnrolment, message: bytes, now: int) -> Enrolled:
         """Judge a proof at `now`.
 
-        1. It came in time, is signed by the request's IDevID, and answers this challenge.
-        2. The credential was activated: the LAK is in the TPM with the EK.
+        1. It came in time, is signed by the request's IDevID, and answers this challenge: `challenge-expired`,
+           `request-signature-invalid`, `challenge-mismatch`.
+        2. The credential was activated, so the LAK is in the TPM with the EK: `credential-not-activated`.
         3. The LAK certified, for this challenge and always from one place, exactly the LDevID, IDevID and IAK of the
-           request, the latter two as primary keys of the endorsement hierarchy.
-        4. The NV indexes are as provisioning makes them for this device.
-        5. The LAK certified, for this challenge, where the floor's counter stands.
-        6. The EK still has no live enrolment.
+           request, the latter two as primary keys of the endorsement hierarchy: `key-not-certified`,
+           `certification-stale`, `signer-elsewhere`, `key-elsewhere`.
+        4. The NV indexes are as provisioning makes them for this device: `nv-index-wrong`.
+        5. The LAK certified, for this challenge, where the floor's counter stands: `floor-not-certified`.
+        6. The EK still has no live enrolment: `ek-already-enrolled`.
         """
         request, gateway = pending.request, pending.gateway
         if now > pending.expires:  # 1

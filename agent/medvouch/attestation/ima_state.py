@@ -75,19 +75,19 @@ def continue_list(
 
     Raises InputError `ima-*` for a rest that is no list.
     """
-    if saved is None or claimed != saved:
+    if saved is None or claimed != saved:  # 1
         known = f"{saved.offset} bytes of evidence {saved.evidence.hex()}" if saved else "none"
         _refuse(log_refusals.IMA_STATE_UNKNOWN, f"{claimed.offset} bytes are continued, known are {known}")
-    if saved.reset_count != reset_count:
+    if saved.reset_count != reset_count:  # 2
         _refuse(
             log_refusals.IMA_STATE_OTHER_BOOT, f"the state is of boot {saved.reset_count}, the quote of {reset_count}"
         )
-    if saved.values.keys() != {bank.label for bank in quoted}:
+    if saved.values.keys() != {bank.label for bank in quoted}:  # 3
         _refuse(log_refusals.IMA_STATE_BANKS, f"the state has {', '.join(saved.values)}")
     entries = ima.parse_binary(rest, first=saved.entries)
-    used = _confirmed(entries, saved, quoted)
+    used = _confirmed(entries, saved, quoted)  # 4
     confirmed = entries[:used]
-    if (altered := ima.first_altered(confirmed)) is not None:
+    if (altered := ima.first_altered(confirmed)) is not None:  # 5
         _refuse(refusals.IMA_TEMPLATE_MISMATCH, altered.describe(), f"ima entry {altered.index}")
     offset, number = saved.offset + len(rest) - _size(entries[used:]), saved.entries + used
     state = ImaState(reset_count, offset, number, _labelled(quoted), evidence)

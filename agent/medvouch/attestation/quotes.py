@@ -66,15 +66,16 @@ def verify_quote(
     `qualified_name` the key's (TPM2B_NAME contents), each where the caller knows. Whether the key is a restricted one
     in a TPM is for `key_roles` and enrolment to say.
 
-    1. The challenge was one.
-    2. The key signed it, and a TPM generated it; it is a quote.
-    3. The key stands in its TPM where it should.
-    4. It answers the challenge.
-    5. It covers some PCR of a bank that is believed, and exactly those required.
-    6. The values stand under the numbers that are quoted, whole.
-    7. The values are the ones quoted.
+    1. The challenge was one: `nonce-empty`, `nonce-short`, `nonce-constant`.
+    2. The key signed it, and a TPM generated it; it is a quote: `quote-signature-invalid`, `quote-not-generated`,
+       `quote-type-wrong`.
+    3. The key stands in its TPM where it should: `signer-elsewhere`.
+    4. It answers the challenge: `quote-stale`.
+    5. It covers some PCR of a bank that is believed, and exactly those required: `pcr-selection-*`, `bank-untrusted`.
+    6. The values stand under the numbers that are quoted, whole: `pcr-values-*`, `pcr-value-size`.
+    7. The values are the ones quoted: `pcr-digest-mismatch`.
 
-    Raises InputError `tpm-*`, Refusal `nonce-*`, `quote-*`, `signer-elsewhere`, `bank-untrusted`, `pcr-*`.
+    Raises InputError `tpm-*`, and these.
     """
     check_nonce(nonce)  # 1
     quote = signed_quote(SignedAttest(attest, signature), public_key, qualified_name)  # 2, 3

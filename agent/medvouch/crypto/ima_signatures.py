@@ -96,19 +96,20 @@ def verify_file(entry: Entry, keys: Iterable[ImaKey]) -> SignedFile:
     """Check the signature of an entry that a replay confirmed.
 
     1. The entry has a signature, and a digest of a file: `ima-signature-missing`.
-    2. It was made by the algorithm of that digest, which is one to be believed: `ima-signature-algorithm`.
-    3. Its key is known: `ima-signature-key-unknown`.
-    4. It is that key's signature of the digest: `ima-signature-invalid`.
+    2. It is over that digest and not over attributes: `ima-signature-attributes`.
+    3. It was made by the algorithm of that digest, which is one to be believed: `ima-signature-algorithm`.
+    4. Its key is known: `ima-signature-key-unknown`.
+    5. It is that key's signature of the digest: `ima-signature-invalid`.
 
     The one in the extended attribute counts, or where there is none, or none of a known key, the one at the end of the
     file, as the kernel has it (ima_appraise.c). That one is over the digest that the kernel took of the file without it
-    (d-modsig), and over nothing else: attributes make it another one, `ima-signature-attributes`. The list has no
-    byte of either file, so the kernel's word that both digests are of one file is measured, and not checked.
+    (d-modsig). The list has no byte of either file, so the kernel's word that both digests are of one file is measured,
+    and not checked.
 
     Raises InputError `ima-signature-*` and `cms-*` for what is no signature.
     """
     known, place = tuple(keys), f"ima entry {entry.index}"
-    if entry.violation:
+    if entry.violation:  # 1
         raise Refusal(refusals.IMA_SIGNATURE_MISSING, entry.describe(), place=place)
     signature = _in_attribute(entry)
     by_known = signature is not None and any(key.id == signature.key_id for key in known)
@@ -127,38 +128,38 @@ def _in_attribute(entry: Entry) -> ImaSignature | None:
 
 
 def _verify_attribute(entry: Entry, signature: ImaSignature, keys: Sequence[ImaKey], place: str) -> SignedFile:
-    if entry.file_digest is None:
+    if entry.file_digest is None:  # 1
         raise Refusal(refusals.IMA_SIGNATURE_MISSING, f"{entry.describe()}: no digest of a file", place=place)
     label, found = entry.file_digest
     algorithm = signature.algorithm
-    if not _fits(algorithm, label, found) or (signature.type == OF_VERITY) != entry.of_verity:
+    if not _fits(algorithm, label, found) or (signature.type == OF_VERITY) != entry.of_verity:  # 3
         detail = f"{entry.describe()}: signed by {algorithm.label} and type {signature.type}, measured by {label}"
         raise Refusal(refusals.IMA_SIGNATURE_ALGORITHM, detail, place=place)
-    candidates = [key for key in keys if key.id == signature.key_id]
+    candidates = [key for key in keys if key.id == signature.key_id]  # 4
     if not candidates:
         detail = f"{entry.describe()}: signed by {signature.key_id.hex()}"
         raise Refusal(refusals.IMA_SIGNATURE_KEY_UNKNOWN, detail, place=place)
     signed = digest(algorithm, signature.verity_input(found)) if entry.of_verity else found
-    for key in candidates:
+    for key in candidates:  # 5
         if _holds(key.key, signature.value, algorithm, signed):
             return SignedFile(entry.path, algorithm, found, key)
     raise Refusal(refusals.IMA_SIGNATURE_INVALID, entry.describe(), place=place)
 
 
 def _verify_appended(entry: Entry, signed: SignedData, keys: Sequence[ImaKey], place: str) -> SignedFile:
-    if signed.signed_attributes:
+    if signed.signed_attributes:  # 2
         raise Refusal(refusals.IMA_SIGNATURE_ATTRIBUTES, entry.describe(), place=place)
     label, found = entry.unsigned_digest or ("nothing", b"")
     algorithm, kind = _APPENDED.get((signed.digest.oid, signed.algorithm.oid), (None, None))
     plain = signed.digest.is_plain and signed.algorithm.is_plain
-    if algorithm is None or kind is None or not plain or not _fits(algorithm, label, found):
+    if algorithm is None or kind is None or not plain or not _fits(algorithm, label, found):  # 3
         detail = f"{entry.describe()}: measured by {label}, signed by another algorithm, or by none that is believed"
         raise Refusal(refusals.IMA_SIGNATURE_ALGORITHM, detail, place=place)
-    candidates = [key for key in keys if key.may_be(signed.signer) and isinstance(key.key, kind)]
+    candidates = [key for key in keys if key.may_be(signed.signer) and isinstance(key.key, kind)]  # 4
     if not candidates:
         detail = f"{entry.describe()}: signed by {signed.describe_signer()}"
         raise Refusal(refusals.IMA_SIGNATURE_KEY_UNKNOWN, detail, place=place)
-    for key in candidates:
+    for key in candidates:  # 5
         if _holds(key.key, signed.signature, algorithm, found):
             return SignedFile(entry.path, algorithm, found, key, appended=True)
     raise Refusal(refusals.IMA_SIGNATURE_INVALID, entry.describe(), place=place)
