@@ -9,27 +9,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from medvouch.adapters.schema import MIGRATIONS, Migration, migrate
 from medvouch.errors import StorageFault
 from medvouch.ports import Commit, LedgerRow, Message
 
 _APPLICATION_ID = 0x6D766368
 """`mvch`, in the file's header."""
-_SCHEMA = """
-CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE seen (kind TEXT, identifier TEXT, PRIMARY KEY (kind, identifier)) STRICT, WITHOUT ROWID;
-CREATE TABLE sequence (reserved INTEGER NOT NULL) STRICT;
-INSERT INTO sequence VALUES (0);
-"""
-_CHAIN_SCHEMA = """
-CREATE TABLE ledger (number INTEGER PRIMARY KEY, entry BLOB NOT NULL, leaf BLOB NOT NULL) STRICT;
-CREATE TABLE checkpoints (counter BLOB PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE outbox (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL, retain INTEGER NOT NULL,
-    correlation BLOB
-) STRICT;
-"""
-_MIGRATIONS = (_SCHEMA, _CHAIN_SCHEMA)
-"""What leads from each schema version to the next."""
 SEQ_BATCH = 1000
 """Message numbers are reserved on the disk by the thousand: no number costs an fsync of its own."""
 _BUSY_S = 5.0
@@ -39,11 +24,13 @@ _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 class SqliteStore:
     """`medvouch.ports.Store`. Safe to use from several threads; after a fault it stays usable and has lost nothing.
 
+    Statements name the columns that they write, and replace no row: others may have been added (`migrations`).
     Faults: `state-corrupt`, `state-full`, `state-busy`, `state-newer`, `state-unusable`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
         self._path = path
+        self._migrations = migrations
         self._lock = threading.RLock()
         self._next = self._reserved = 0
         with self._faults():
@@ -67,15 +54,8 @@ class SqliteStore:
         if damage != "ok":
             raise self._corrupt(damage)
         with self._transaction():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > len(_MIGRATIONS):
-                detail = f"{self._path} was written by a newer medvouch (schema {version})"
-                raise StorageFault("state-newer", detail, remedy="install that version again")
-            for migration in _MIGRATIONS[version:]:
-                for statement in migration.split(";"):
-                    self._db.execute(statement)
+            migrate(self._db, self._path, self._migrations)
             self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
     def get(self, key: str) -> bytes | None:
         """A value, or None."""
@@ -95,7 +75,9 @@ class SqliteStore:
                 self._append(change.entry)
             if change.checkpoint is not None:
                 counter, data = change.checkpoint
-                self._db.execute("INSERT INTO checkpoints VALUES (?, ?)", (counter.to_bytes(8, "big"), data))
+                self._db.execute(
+                    "INSERT INTO checkpoints (counter, data) VALUES (?, ?)", (counter.to_bytes(8, "big"), data)
+                )
             rows = [(each.topic, each.payload, each.retain, each.correlation) for each in change.messages]
             statement = "INSERT INTO outbox (topic, payload, retain, correlation) VALUES (?, ?, ?, ?)"
             self._db.executemany(statement, rows)
@@ -103,7 +85,10 @@ class SqliteStore:
     def _write(self, values: Mapping[str, bytes | None]) -> None:
         written = [(key, value) for key, value in values.items() if value is not None]
         deleted = [(key,) for key, value in values.items() if value is None]
-        self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", written)
+        statement = (
+            "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        )
+        self._db.executemany(statement, written)
         self._db.executemany("DELETE FROM state WHERE key = ?", deleted)
 
     def _append(self, row: LedgerRow) -> None:
@@ -111,7 +96,7 @@ class SqliteStore:
         if row.index != expected:
             detail = f"{self._path}: entry {row.index} is written where {expected} is the next"
             raise StorageFault("ledger-number-taken", detail, remedy="stop the other medvouch process")
-        self._db.execute("INSERT INTO ledger VALUES (?, ?, ?)", (row.index, row.entry, row.leaf))
+        self._db.execute("INSERT INTO ledger (number, entry, leaf) VALUES (?, ?, ?)", (row.index, row.entry, row.leaf))
 
     def leaves(self) -> Sequence[bytes]:
         """The leaf hashes of all ledger entries, in order."""
@@ -164,7 +149,7 @@ class SqliteStore:
     def first_time(self, kind: str, identifier: str) -> bool:
         """Record (kind, identifier); False where it was recorded before."""
         with self._faults(), self._transaction():
-            cursor = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (kind, identifier))
+            cursor = self._db.execute("INSERT OR IGNORE INTO seen (kind, identifier) VALUES (?, ?)", (kind, identifier))
             return cursor.rowcount == 1
 
     def close(self) -> None:

@@ -195,15 +195,6 @@ def test_a_locked_database_says_so(path: Path, store: SqliteStore, monkeypatch: 
     impatient.close()
 
 
-def test_a_newer_schema_is_left_alone(path: Path) -> None:
-    SqliteStore(path).close()
-    database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version = 99")
-    database.close()
-    with pytest.raises(StorageFault, match="state-newer"):
-        SqliteStore(path)
-
-
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageFault, match="state-unusable"):
