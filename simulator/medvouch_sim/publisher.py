@@ -15,12 +15,14 @@ from pathlib import Path
 from medvouch.adapters.files import write_durably
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.crypto.keys import Signer, SoftwareSigner
+from medvouch.formats.data_format import DataFormat
 from medvouch.formats.directive import Directive
 from medvouch.formats.enrolment import ueid
 from medvouch.release.manifests import build_manifest, integrated, sign_envelope
 from medvouch.release.repository import AuthoredRepository, Periods
 from medvouch.release.tuf_signing import RepositoryKeys
 from medvouch.update.blocks import BLOCKS, index_of
+from medvouch.update.data_formats import DATA
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass
 from medvouch_sim.fixtures import SECURITY_EPOCHS, private_key
@@ -72,6 +74,13 @@ class Release:
     """The payload's size likewise."""
     index: bytes = b""
     """The block index that comes with it, encoded; it is served beside the image."""
+    data: DataFormat | None = None
+    """In which format it keeps the product's data; None where it says nothing of that."""
+
+    @property
+    def contents(self) -> dict[str, bytes]:
+        """What travels in its envelope, by component."""
+        return {REFERENCE: self.reference} | ({} if self.data is None else {DATA: self.data.encode()})
 
     def indexed(self) -> Release:
         """The same release with a block index."""
@@ -122,7 +131,7 @@ class Publisher:
         """The signed SUIT envelope of a release; by default all that must sign do, and reference values come along."""
         digest = release.digest or hashlib.sha256(release.image).digest()
         size = release.size if release.size >= 0 else len(release.image)
-        carried = {REFERENCE: release.reference} if contents is None else contents
+        carried = release.contents if contents is None else contents
         manifest = build_manifest(
             sequence=release.sequence,
             version=release.version,

@@ -56,6 +56,7 @@ from medvouch.formats.cose import Sign, Sign1
 from medvouch.formats.csaf import ADVISORY, VEX, Csaf
 from medvouch.formats.csr_attestation import Request as AttestedRequest
 from medvouch.formats.cyclonedx import Sbom
+from medvouch.formats.data_format import DataFormat, DataState
 from medvouch.formats.directive import Directive
 from medvouch.formats.ear import Ear
 from medvouch.formats.ear_json import ear_from_json
@@ -284,6 +285,7 @@ TARGETS: Mapping[str, Target] = {
     "csaf": each(lambda data: Csaf.parse(data, VEX), lambda data: Csaf.parse(data, ADVISORY)),
     "csr": each(CsrContent.parse, IdevidCsr.parse, AttestedRequest.parse),
     "cyclonedx": Target(Sbom.parse),
+    "data-format": exact(DataFormat.parse, DataState.parse),
     "der": each(der.trim, der.signed_part, der.sort_sets),
     "directive": exact(Directive.parse),
     "ear": each(Ear.parse),

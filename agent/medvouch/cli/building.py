@@ -31,6 +31,7 @@ MAX_SEQUENCE = 2**63 - 1
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+")
 
 
+_NAME_IT = "name the format that the release writes with --data"
 READ_BYTES = 1 << 20
 """Of an image at a time."""
 
@@ -67,6 +68,12 @@ def _add_build(subparsers: Subparsers) -> None:
     )
     for name, form, words in options:
         parser.add_argument(name, required=True, help=words, **form)
+    words = "the format in which the release writes the product's data, counted by its maker; 0 before there is another"
+    parser.add_argument("--data", type=_number, metavar="N", help=words)
+    words = "the oldest format that it reads (--data)"
+    parser.add_argument("--data-reads", type=_number, metavar="N", help=words)
+    words = "the oldest format whose releases still read what it writes before it is closed (--data)"
+    parser.add_argument("--data-readable-by", type=_number, metavar="N", help=words)
     words = "where the block index goes, by which devices fetch no more of the image than they lack"
     parser.add_argument("--blocks", type=out_file, metavar="FILE", help=words)
     parser.add_argument(
@@ -137,7 +144,7 @@ def build(options: argparse.Namespace) -> int:
 
     if options.epoch > MAX_SECURITY_EPOCH:
         raise UsageFault("usage", f"a security epoch is at most {MAX_SECURITY_EPOCH}", remedy="name a smaller one")
-    contents = {REFERENCE: _reference(options)}
+    contents = {REFERENCE: _reference(options), **_data(options)}
     digest, size = _measured(options.image)
     manifest = manifests.build_manifest(
         sequence=options.sequence,
@@ -149,6 +156,27 @@ def build(options: argparse.Namespace) -> int:
         others=[_indexed(options, size)] if options.blocks else [],
     )
     return _written(manifests.build_envelope(manifest, manifests.integrated(contents)), options.out, options)
+
+
+def _data(options: argparse.Namespace) -> dict[str, bytes]:
+    """What the release says of the product's data, by component; nothing where it says nothing."""
+    from medvouch.formats.data_format import DataFormat  # noqa: PLC0415 - likewise
+    from medvouch.update.data_formats import DATA  # noqa: PLC0415
+
+    if options.data is None:
+        if options.data_reads is not None or options.data_readable_by is not None:
+            raise UsageFault("usage", "--data-reads and --data-readable-by say nothing without --data", remedy=_NAME_IT)
+        return {}
+    reads, readable_by = (
+        options.data if each is None else each for each in (options.data_reads, options.data_readable_by)
+    )
+    encoded = DataFormat(options.data, reads, readable_by).encode()
+    try:
+        DataFormat.parse(encoded)
+    except InputError as error:
+        remedy = "a release reads what it writes, and is read by its own format"
+        raise UsageFault("usage", f"--data: {error.detail} in {error.place}", remedy=remedy) from error
+    return {DATA: encoded}
 
 
 def _indexed(options: argparse.Namespace, size: int) -> Payload:

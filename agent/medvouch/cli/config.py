@@ -125,7 +125,10 @@ def _is_zone(name: str) -> bool:
 
 
 TimeZone = Annotated[str, Rule(_is_zone, "a time zone that this system knows, such as UTC or Europe/Berlin")]
+
 MAX_JITTER_S = 24 * 3600
+MAX_PATIENCE_S = 24 * 3600
+Patience = Annotated[int, Rule(lambda v: 0 < v <= MAX_PATIENCE_S, f"a number from 1 to {MAX_PATIENCE_S}")]
 Seconds = Annotated[int, Rule(lambda v: 0 <= v <= MAX_JITTER_S, f"a number from 0 to {MAX_JITTER_S}")]
 AnyFile = Annotated[
     str, Rule(lambda v: v == "" or (v.startswith("/") and v.isprintable()), "an absolute path, or empty")
@@ -208,7 +211,9 @@ class UpdateConfig:
     0 for all there is. `jitter`: seconds by which a look that nobody asked for comes later at most. `vendor` and
     `class_name`: the maker's domain and the device class that a manifest has to be for. `windows`, by the clock of
     `timezone`: when a restart suits, always where there is none. `busy_command`, run without a shell: exit status 0
-    where the clinical workload may be interrupted, 1 where not; all else counts as not, and is told.
+    where the clinical workload may be interrupted, 1 where not; all else counts as not, and is told. `migrate_command`
+    makes the product's data that of this release (`expand`) and takes away what only the one before needs (`contract`):
+    it is run without a shell, with that word and both formats after it, for `migrate_timeout` seconds at most.
     """
 
     slots: File = Path("/var/lib/medvouch/slots")
@@ -226,6 +231,8 @@ class UpdateConfig:
     timezone: TimeZone = "UTC"
     busy_command: Command = ""
     reboot_command: Annotated[str, _text(MAX_NAME)] = "systemctl reboot"
+    migrate_command: Command = ""
+    migrate_timeout: Patience = 600
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from medvouch.errors import InputError
 from medvouch.formats import event_text, eventlog, ima, ima_ascii, uefi
 from medvouch.formats.cms import SignedData
 from medvouch.formats.cmw import Collection
+from medvouch.formats.data_format import DataFormat
 from medvouch.formats.ear import Ear
 from medvouch.formats.eat import Eat
 from medvouch.formats.ima_signature import ImaSignature
@@ -187,6 +188,7 @@ def inspect_suit(data: bytes) -> Inspected:
         "signatures": len(envelope.signatures),
         "sequence": manifest.sequence_number,
         "version": ".".join(map(str, manifest.version)) if manifest.version else None,
+        "data": _data(envelope.payloads),
         "components": [component_name(component) for component in manifest.common.components],
         "dependencies": [component_name(prefix or ()) for prefix in manifest.common.dependencies.values()],
         "severed": [_words(member) for member in manifest.severed],
@@ -194,6 +196,14 @@ def inspect_suit(data: bytes) -> Inspected:
         "commands": {"shared": _commands(manifest.common.shared), **rows},
     }
     return document, _suit_lines(document)
+
+
+def _data(payloads: Mapping[str, bytes]) -> str | None:
+    """What a release says of the product's data, in words; None where it says nothing that can be read."""
+    with suppress(InputError, KeyError):
+        data = DataFormat.parse(payloads["#data"])
+        return f"writes format {data.writes}, reads {data.reads} to {data.writes}, readable by {data.readable_by}"
+    return None
 
 
 def _suit_lines(document: dict[str, Any]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from medvouch.adapters.bounded_command import run_bounded
 from medvouch.adapters.control import ControlServer
 from medvouch.adapters.credentials import MAX_PEM_BYTES, FileCredentials
 from medvouch.adapters.files import read_bounded
@@ -189,7 +191,16 @@ def _updates(config: Config, trust: TrustDocument) -> Updates | None:
         windows=Windows.parse(settings.windows, zone(settings.timezone)),
         busy=(lambda: ask_whether_busy(settings.busy_command)) if settings.busy_command else None,
         jitter_s=settings.jitter,
+        migrate=_migration(settings),
     )
+
+
+def _migration(settings: UpdateConfig) -> Callable[[Sequence[str]], Awaitable[None]] | None:
+    """The product's command for its data, if it has one."""
+    command = shlex.split(settings.migrate_command)
+    if not command:
+        return None
+    return lambda arguments: run_bounded([*command, *arguments], settings.migrate_timeout)
 
 
 def _fetcher(settings: UpdateConfig) -> AnyFetcher:

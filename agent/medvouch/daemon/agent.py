@@ -17,6 +17,7 @@ from medvouch.daemon import data_key, refusals
 from medvouch.daemon.attesting import AttestingService, Verdicts
 from medvouch.daemon.commanding import CommandDesk
 from medvouch.daemon.consenting import Consent, Order
+from medvouch.daemon.data_migration import DataMigration
 from medvouch.daemon.decommissioning import Decommissioning
 from medvouch.daemon.delivery import Delivery
 from medvouch.daemon.departing import Departure
@@ -280,6 +281,7 @@ class Agent:
                 mirrors, parts.trust_version, parts.check_trust, self.standing, self._store, recorder, reporter
             ),
             Consent(self.standing, recorder, reporter, holding),
+            DataMigration(parts.migrate, parts.slots, self._store, self.standing, recorder, reporter, self.health),
             lambda: self._worker.run(lambda: security_epoch(around.tpm, identity)),
             lambda: parts.jitter_s * int.from_bytes(around.entropy.bytes(4)) / 2**32,
         )

@@ -34,6 +34,11 @@ SLOT_MISMATCH = RefusalKind(
     "The slot does not hold what was written to it, or was changed since.",
     "check the device's storage; the update is tried again when it is directed anew",
 )
+DATA_MIGRATION_FAILED = RefusalKind(
+    "data-migration-failed",
+    "The new release could not make the product's data its own; the device goes back to the old one, which reads it.",
+    "run the release's `migrate_command` on a copy of such data; direct the device to a mended release",
+)
 UPDATES_OFF = RefusalKind(
     "updates-off",
     "This device does not install updates by itself.",

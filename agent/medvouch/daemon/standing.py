@@ -10,6 +10,7 @@ from medvouch.attestation.results import VerifiedEar
 from medvouch.errors import InputError, StorageFault
 from medvouch.formats.consent import ConsentRecord
 from medvouch.formats.cose import Sign1
+from medvouch.formats.data_format import DataFormat, DataState
 from medvouch.formats.directive import Directive
 from medvouch.formats.ear import Ear
 from medvouch.formats.identity import DeviceIdentity
@@ -31,6 +32,9 @@ DIRECTIVE_KEY = "directive"
 CONSENT_KEY = "consent"
 REPORT_KEY = "suit-report"
 INSTALLED_KEY = "installed"
+DATA_OFFERED_KEY = "data-offered"
+DATA_INSTALLED_KEY = "data-installed"
+DATA_STATE_KEY = "data-state"
 TRUST_KEY = "trust-document"
 TIME_KEY = "testified-time"
 
@@ -99,6 +103,21 @@ class Standing:
     def installed(self) -> InstalledRelease:
         """The release whose slot was last confirmed."""
         return self._read(INSTALLED_KEY, InstalledRelease.parse) or InstalledRelease("", 0, 0)
+
+    @property
+    def data_offered(self) -> DataFormat:
+        """In which format the release of `update` keeps the product's data."""
+        return self._read(DATA_OFFERED_KEY, DataFormat.parse) or DataFormat()
+
+    @property
+    def data_installed(self) -> DataFormat:
+        """Likewise of `installed`."""
+        return self._read(DATA_INSTALLED_KEY, DataFormat.parse) or DataFormat()
+
+    @property
+    def data_state(self) -> DataState:
+        """In which formats the product's data is on this device."""
+        return self._read(DATA_STATE_KEY, DataState.parse) or DataState()
 
     @property
     def trust(self) -> bytes | None:

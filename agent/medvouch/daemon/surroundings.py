@@ -83,7 +83,7 @@ class Updates:
     issue this device's certificates; `reboot` asks for a restart and returns. `trust_version` is that of the trust
     document in use; `check_trust` gives another's, or raises where this agent could not live with it. Looks that nobody
     asked for come up to `jitter_s` seconds later. A restart suits in these `windows`, and never while `busy` says that
-    the clinical workload is; that raises EnvironmentFault where nobody can say.
+    the clinical workload is; that raises EnvironmentFault where nobody can say. `migrate` is as of `DataMigration.run`.
     """
 
     slots: Slots
@@ -102,6 +102,7 @@ class Updates:
     windows: Windows
     busy: Callable[[], Awaitable[bool]] | None
     jitter_s: int = 0
+    migrate: Callable[[Sequence[str]], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from medvouch.daemon import refusals, suit_reports
 from medvouch.daemon.consenting import Consent
+from medvouch.daemon.data_migration import DataMigration
 from medvouch.daemon.delivery import FORGOTTEN, JOURNAL_KEY
 from medvouch.daemon.health import Health
 from medvouch.daemon.recording import Circumstances, Recorder
@@ -59,6 +60,7 @@ class Updating:
         health: Health,
         trust: TrustAdoption,
         consent: Consent,
+        data: DataMigration,
         floor: Callable[[], Awaitable[int]],
         jitter: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -72,6 +74,7 @@ class Updating:
         self._trust = trust
         self.consent = consent
         self._holding = consent.holding
+        self._data = data
         self._floor = floor
         self._jitter = jitter
         self._nudge = asyncio.Event()
@@ -108,7 +111,7 @@ class Updating:
 
     async def _settle_activated(self, record: UpdateRecord, running: str) -> None:
         if running == record.slot:
-            await self._self_check(await self._move(record, Cause.BOOT))
+            await self._self_check(await self._move(record, Cause.BOOT, values=self._data.started()))
         elif await asyncio.to_thread(self._staging.slots.activated) == record.slot:
             await self._staging.reboot()
         else:
@@ -128,6 +131,9 @@ class Updating:
         evidence = await self._check.evidence()
         try:
             await asyncio.to_thread(self._check.judge, evidence, record.reference)
+            if await self._data.expanded():  # by a system that is what it should be, and was not changed by it
+                evidence = await self._check.evidence()
+                await asyncio.to_thread(self._check.judge, evidence, record.reference)
         except (Refusal, InputError) as error:
             log.error("self-check of %s: %s", record.version, error)
             await self._fail(record, error, {"evidence": evidence})
@@ -135,7 +141,8 @@ class Updating:
             return
         await asyncio.to_thread(self._staging.slots.confirm)
         installed = InstalledRelease(record.version, record.sequence, record.security_epoch)
-        await self._move(record, Cause.SELF_CHECK, values={INSTALLED_KEY: installed.encode()})
+        values = {INSTALLED_KEY: installed.encode(), **self._data.confirmed()}
+        await self._move(record, Cause.SELF_CHECK, values=values)
 
     async def _leave(self, record: UpdateRecord) -> None:
         """From a slot that failed to the one before."""
@@ -217,6 +224,7 @@ class Updating:
         await self._settle()
         if self._leaving:
             return
+        await self._data.contract()
         only, self._only = self._only, ""
         record = self._standing.update
         if record is None or Update(record.state) in REPLACEABLE or await self._waits(record):
@@ -257,6 +265,7 @@ class Updating:
         record = offer.record(await asyncio.to_thread(self._staging.slots.other))
         attachments = {"directive": offer.directive, "manifest": offer.envelope}
         values = FORGOTTEN | {JOURNAL_KEY: offer.journal(record.slot).encode(), DIRECTIVE_KEY: offer.directive}
+        values |= self._data.admitted(offer.plan.contents)
         report, notice = suit_reports.chosen(offer.envelope), self._holding.available(record, offer.directive)
         return await self._move(
             record,
@@ -297,6 +306,8 @@ class Updating:
             return
         if ear.boot_count == self._check.boot_count:
             await self._move(record, Cause.CLOSE, actor="appraiser", named={"evidence": ear.evidence_digest})
+            if self._data.waits:
+                self._nudge.set()
 
     async def _fail(self, record: UpdateRecord, error: MedvouchError, attachments: Attachments | None = None) -> None:
         failed, last = replace(record, code=error.code), self._standing.suit_report

@@ -143,6 +143,17 @@ URL_NOT_ALLOWED = RefusalKind(
     "publish the payload in an allowed place, or add the place to the device's configuration",
 )
 
+DATA_UNREADABLE = RefusalKind(
+    "data-unreadable",
+    "The release cannot read the product's data as it is on this device.",
+    "install a release between the two first, which reads the old format and writes the new one",
+)
+DATA_NOT_READABLE_BACK = RefusalKind(
+    "data-not-readable-back",
+    "The running release could not read what the new one will write, so there would be no way back from it.",
+    "install a release between the two first, or have the new one write so that the running one still reads it",
+)
+
 # --- payloads --------------------------------------------------------------------------------------------------------
 
 PAYLOAD_TOO_LONG = RefusalKind(

@@ -11,10 +11,12 @@ import pytest
 from medvouch.crypto.cose import sign
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.formats.blocks import BlockIndex
+from medvouch.formats.data_format import DataFormat
 from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.trust import MAX_REFERENCE_BYTES
 from medvouch.update.blocks import index_of
+from medvouch.update.data_formats import declared
 from medvouch.update.payload import Payload
 from medvouch.update.processor import DeviceClass, plan
 from medvouch.update.verification import RoleKeys, verify_envelope
@@ -89,8 +91,41 @@ def test_with_a_block_index(medvouch: Caller, reference: Path, out: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("options", "said", "declared_as"),
+    [
+        ({"data": 2}, "writes format 2, reads 2 to 2, readable by 2", DataFormat(2, 2, 2)),
+        ({"data": 2, "data-reads": 1}, "writes format 2, reads 1 to 2, readable by 2", DataFormat(2, 1, 2)),
+        (
+            {"data": 2, "data-reads": 0, "data-readable-by": 1},
+            "writes format 2, reads 0 to 2, readable by 1",
+            DataFormat(2, 0, 1),
+        ),
+        ({}, None, DataFormat()),
+    ],
+)
+def test_the_format_of_the_product_s_data(
+    medvouch: Caller, reference: Path, out: Path, options: dict[str, int], said: str | None, declared_as: DataFormat
+) -> None:
+    """Whoever signs is shown it, and the device takes it from the signed manifest."""
+    assert medvouch(*build_options(reference, out, **options)).code == 0
+    for role in ("quality", "release-3", "release"):
+        called = medvouch("release", "sign", out, "--key", FIXTURES / "keys" / f"test-{role}.pem", "--json")
+        assert called.json["data"] == said
+    trusted = [RoleKeys([private_key(name).public_key() for name in RELEASES], 2)]
+    trusted.append(RoleKeys([private_key("quality").public_key()]))
+    found = plan(verify_envelope(out.read_bytes(), *trusted), DeviceClass.named("devices.example", "gateway-1"))
+    assert declared(found.contents) == declared_as
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"data": "two"}, "'two' is not a number"),
+        ({"data": 1, "data-reads": 2}, "--data: at most 1, which it writes, expected in /reads"),
+        ({"data": 1, "data-readable-by": 2}, "--data: at most 1, which it writes, expected in /readable_by"),
+        ({"data": 2**32}, "--data: 4294967296 where at most 4294967295 is allowed in /writes"),
+        ({"data-reads": 1}, "say nothing without --data"),
+        ({"data-readable-by": 1}, "say nothing without --data"),
         ({"version": "1.1.0-rc.1"}, "'1.1.0-rc.1' is no version like 1.10.0"),
         ({"epoch": "two"}, "'two' is not a number"),
         ({"epoch": -1}, "'-1' is not a number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import UTC
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -208,6 +209,11 @@ def test_a_conf_d_that_is_no_folder_is_none(tmp_path: Path) -> None:
                 'busy_command = "sh -c \'x"',
                 f"busy_command = '{'x' * 1025}'",
                 'busy_command = "a\\u0000b"',
+                "migrate_command = '\"unended'",
+                'migrate_command = "a\\u0007b"',
+                f"migrate_command = '{'x' * 1025}'",
+                "migrate_timeout = 0",
+                "migrate_timeout = 86401",
             )
         ),
         ("[broker]", "[update]\nreboot_command = ''\n[broker]", "config-wrong-value", "update.reboot_command must be"),
@@ -245,10 +251,16 @@ def test_when_a_restart_suits(tmp_path: Path) -> None:
     assert (zone("UTC"), zone("Europe/Berlin")) == (UTC, ZoneInfo("Europe/Berlin"))
 
 
+def test_the_product_s_command_for_its_data(tmp_path: Path) -> None:
+    lines = "migrate_command = '/usr/lib/gateway/migrate --data \"/var/lib/gate way\"'\nmigrate_timeout = 86400"
+    update = loaded(tmp_path, EXAMPLE.replace("[broker]", f"[update]\n{lines}\n[broker]", 1)).update
+    assert (update.migrate_command.split()[0], update.migrate_timeout) == ("/usr/lib/gateway/migrate", 86400)
+
+
 def test_shown_for_people_and_programs(medvouch: Caller, config: Path) -> None:
     called = medvouch("config", "show", "--config", config)
     assert called.code == 0
-    assert "tpm.tcti               device:/nowhere/tpmrm0\n" in called.out
+    assert re.search(r"^tpm\.tcti +device:/nowhere/tpmrm0$", called.out, re.MULTILINE)
     assert medvouch("config", "show", "--config", config, "--json").json["tpm"] == {"tcti": "device:/nowhere/tpmrm0"}
 
 

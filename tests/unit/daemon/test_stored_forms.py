@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from medvouch.formats.data_format import DataFormat, DataState
 from medvouch.formats.identity import DeviceIdentity
 from medvouch.formats.record import Record
 from medvouch.formats.update import FetchJournal, IndexPayload, InstalledRelease, UpdateRecord
@@ -45,6 +46,10 @@ FORMS: dict[type[Record], str] = {
         validator Text(limit=256, empty=True); index Maybe(item=Nested(record=IndexPayload))""",
     IndexPayload: """\
         uri Text(limit=2048, empty=False); digest Octets(limit=32, exact=True); size Uint(limit=4194320)""",
+    DataFormat: """\
+        writes Uint(limit=4294967295); reads Uint(limit=4294967295); readable_by Uint(limit=4294967295)""",
+    DataState: """\
+        holds Uint(limit=4294967295); needs Uint(limit=4294967295); step Text(limit=32, empty=True)""",
     Intent: """\
         size Uint(limit=4294967295); root Octets(limit=32, exact=True)
         counter_before Uint(limit=18446744073709551615); head_before Octets(limit=32, exact=True)""",
