@@ -3,8 +3,9 @@
 After Pillai et al., "All File Systems Are Not Created Equal" (ALICE, OSDI 2014). `Recording` notes what the agent does
 to the files in a folder, as it does it: writes page by page, truncations, new names, renames, removals, fsyncs of files
 and of folders. Contents are durable after an fsync of their file, names after one of their folder, and nothing before;
-what is not durable may be lost or kept piece by piece, in any order. A rename is one step: the folder has to be on a
-file system that sees to that, which FAT does not.
+what is not durable may be lost or kept piece by piece, in any order. A rename is one step where the file system sees to
+that. FAT does not: in the folders that are said to be on one, the name that is replaced goes, the file comes under its
+new name, and its old name goes, each of which may be lost without the others.
 
 SQLite's own durability is trusted (WAL, synchronous FULL): a transaction is one step, durable at once. The TPM's state
 is that of the same instant.
@@ -26,7 +27,8 @@ from medvouch.adapters.store import SqliteStore
 
 PAGE = 4096
 """What a disk and a page cache lose or keep as a whole."""
-MAX_SUBSETS = 6
+EVERY_SUBSET = 10
+"""Writes that wait at once in an update of the fixtures: all 2^10 disks that they may leave are built."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class Recording:
     root: Path
     database: Path
     tpm: Path
+    fat: Sequence[str] = ()
+    """Folders below `root` on FAT."""
     steps: list[tuple[Step, Mapping[str, bytes]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -266,11 +270,18 @@ class Recording:
                 real(source, target, **options)
                 was, name = self._name(source), self._name(target)
                 if was and name:
-                    file = self._names.pop(was)
+                    file, replaced = self._names.pop(was), name in self._names
                     self._names[name] = file
-                    self._note(Named(_folder(name), name, file, was))
+                    for step in self._renamed(was, name, file, replaced):
+                        self._note(step)
 
         return call
+
+    def _renamed(self, was: str, name: str, file: int, replaced: bool) -> Sequence[Step]:
+        if _folder(name) not in self.fat:
+            return [Named(_folder(name), name, file, was)]
+        gone = [Named(_folder(name), name, None)] if replaced else []
+        return [*gone, Named(_folder(name), name, file), Named(_folder(was), was, None)]
 
     def _unlink(self, real: Callable[..., None]) -> Callable[..., None]:
         def call(path: Any, **options: Any) -> None:
@@ -283,9 +294,11 @@ class Recording:
 
     # --- what a power cut may leave -----------------------------------------------------------------------------------
 
-    def crashes(self) -> list[Crash]:
-        """Every different one, in order. Of steps that are not durable any may be lost where there are MAX_SUBSETS or
-        fewer; of more: none, all, all after one of them, only one, all but one. And half of the last write.
+    def crashes(self, subsets: int = 6) -> list[Crash]:
+        """Every different one, in order. Of steps that are not durable any may be lost where there are `subsets` or
+        fewer; of more: none, all, all after one of them, only one, all but one. And half of any one write.
+
+        Those in which nothing is lost are what kill -9 leaves.
         """
         found: dict[bytes, Crash] = {}
         durable, pending = self.first, list[Step]()
@@ -294,7 +307,7 @@ class Recording:
             if point:
                 step, tpm = self.steps[point - 1]
                 durable, pending = _flushed(durable, pending, step)
-            for lost, kept in _choices(pending):
+            for lost, kept in _choices(pending, subsets):
                 files = durable.after_all(kept)
                 crash = Crash(point, lost, files.by_name(), files.database, tpm)
                 found.setdefault(_digest(crash), crash)
@@ -337,11 +350,11 @@ def _belongs(step: Step, what: int | str) -> bool:
     return what == (step.file if isinstance(step, Written) else step.folder if isinstance(step, Named) else None)
 
 
-def _choices(pending: Sequence[Step]) -> Iterator[tuple[str, Sequence[Step]]]:
+def _choices(pending: Sequence[Step], subsets: int) -> Iterator[tuple[str, Sequence[Step]]]:
     """What was lost, in words, and what was kept."""
     count = len(pending)
     yield "nothing", pending
-    if count <= MAX_SUBSETS:
+    if count <= subsets:
         for kept in range((1 << count) - 1):
             lost = [number + 1 for number in range(count) if not kept >> number & 1]
             yield f"{lost} of {count}", [step for number, step in enumerate(pending) if kept >> number & 1]
@@ -352,10 +365,10 @@ def _choices(pending: Sequence[Step]) -> Iterator[tuple[str, Sequence[Step]]]:
         for one in range(count):
             yield f"{one + 1} of {count}", [*pending[:one], *pending[one + 1 :]]
             yield f"all but {one + 1} of {count}", [pending[one]]
-    last = pending[-1] if pending else None
-    if isinstance(last, Written) and len(last.data) > 1:
-        torn = Written(last.file, last.offset, last.data[: len(last.data) // 2])
-        yield "half of the last write", [*pending[:-1], torn]
+    for number, step in enumerate(pending):
+        if isinstance(step, Written) and len(step.data) > 1:
+            torn = Written(step.file, step.offset, step.data[: len(step.data) // 2])
+            yield f"half of {number + 1} of {count}", [*pending[:number], torn, *pending[number + 1 :]]
 
 
 def _pages(offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
+from medvouch.adapters.boot_record import BootRecord, Sector
 from medvouch.attestation import replay
 from medvouch.attestation.evidence import QuoteRecord, UnverifiedEvidence
 from medvouch.attestation.log_rules import check_log
@@ -272,6 +273,7 @@ def _payload(data: bytes) -> None:
 
 TARGETS: Mapping[str, Target] = {
     "blocks": exact(BlockIndex.parse),
+    "boot-record": exact(BootRecord.parse, Sector.parse),
     "cbor": Target(_cbor),
     "cel": each(cel.parse, cel.parse_tlv),
     "certificate": Target(_certificate),

@@ -30,9 +30,10 @@ def recording(disk: Path) -> Recording:
     return Recording(disk, disk / "state.db", disk.parent / "tpm")
 
 
-def left(disk: Path, write: Callable[[Path], None]) -> set[bytes | None]:
+def left(disk: Path, write: Callable[[Path], None], *fat: str) -> set[bytes | None]:
     """What may stand in `file` after a power cut."""
     record = recording(disk)
+    record.fat = fat
     with record.recorded():
         write(disk / "file")
     return {crash.files.get("file") for crash in record.crashes()}
@@ -40,6 +41,11 @@ def left(disk: Path, write: Callable[[Path], None]) -> set[bytes | None]:
 
 def test_a_careful_writer_leaves_old_or_new(disk: Path) -> None:
     assert left(disk, lambda path: write_durably(path, NEW)) == {OLD, NEW}
+
+
+def test_on_fat_even_a_careful_writer_may_leave_nothing(disk: Path) -> None:
+    """A rename replaces in steps: neither name is there between them."""
+    assert left(disk, lambda path: write_durably(path, NEW), ".") == {OLD, NEW, None}
 
 
 def test_a_writer_that_forgets_the_fsync_leaves_less(disk: Path) -> None:
@@ -62,6 +68,22 @@ def test_writing_over_it_leaves_any_mixture(disk: Path) -> None:
         os.close(descriptor)
 
     assert len(left(disk, careless)) > 8
+
+
+def test_every_subset_where_it_is_asked_for(disk: Path) -> None:
+    record = recording(disk)
+    with record.recorded():
+        descriptor = os.open(disk / "file", os.O_WRONLY | os.O_TRUNC)
+        for number in range(8):
+            os.write(descriptor, bytes([number + 1]) * 4096)
+        os.close(descriptor)
+    pages = {
+        tuple(crash.files["file"][at : at + 1] not in (b"", b"\0") for at in range(0, 8 * 4096, 4096))
+        for crash in record.crashes(9)
+        if crash.files["file"][:1] != b"o"
+    }
+    assert len(pages) == 256
+    assert len(record.crashes()) < len(record.crashes(9))
 
 
 def test_a_removal_counts_once_its_folder_is_synced(disk: Path) -> None:
@@ -98,11 +120,22 @@ def test_the_disk_is_put_back(disk: Path) -> None:
 def test_slots_are_followed(disk: Path) -> None:
     slots = FileSlots.create(disk / "slots", [OLD], 1 << 20)
     record = recording(disk)
+    record.fat = ("slots",)
     with record.recorded():
         slots.write("b", [NEW])
         slots.activate("b")
-    crashes = record.crashes()
-    assert any(b"written" in crash.files["slots/boot.cbor"] for crash in crashes)
-    for crash in crashes:
-        if b"written" in crash.files["slots/boot.cbor"]:
+        slots.start_next()
+        slots.confirm()
+        slots.retire("a")
+    found = set()
+    for crash in record.crashes():
+        record.restore(crash)
+        left = slots.record()
+        found.add((left.states["b"], left.armed, left.running, left.default))
+        assert crash.files[f"slots/{left.default}.img"] == {"a": OLD, "b": NEW}[left.default]
+        if left.states["b"] != "empty":
             assert crash.files["slots/b.img"] == NEW
+    assert found == {
+        ("empty", None, "a", "a"), ("written", None, "a", "a"), ("written", "b", "a", "a"), ("written", None, "b", "a"),
+        ("good", None, "b", "b"),
+    }  # fmt: skip

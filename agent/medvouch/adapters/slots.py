@@ -1,33 +1,26 @@
 """System slots that are two files, and the boot record that a boot loader and the running system share.
 
     DIRECTORY/a.img, DIRECTORY/b.img      the images, from their first byte on
-    DIRECTORY/boot.cbor                   the boot record (`BootRecord`)
+    DIRECTORY/boot.0, DIRECTORY/boot.1    the boot record (`boot_record`)
 
-The record is replaced as a whole (`write_durably`), and the default slot is a good one in every record that is ever
-written: wherever power goes, there is something to boot.
+A record is there whole wherever power goes, and the default slot is a good one in every record that is ever written:
+there is something to boot.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
 
-from medvouch.adapters.files import read_bounded, sync_folder, write_all, write_durably
-from medvouch.errors import InputError, StorageFault
-from medvouch.formats.record import Named, Place, Record, Uint
+from medvouch.adapters.boot_record import EMPTY, FULL, GOOD, BootRecord, BootRecordPair
+from medvouch.adapters.files import sync_folder, write_all
+from medvouch.errors import StorageFault
 
-SLOTS = ("a", "b")
-EMPTY, WRITTEN, GOOD, BAD = STATES = ("empty", "written", "good", "bad")
-"""Of a slot: nothing whole in it; a whole image that no boot has confirmed; a confirmed one; one never to be booted."""
-MAX_RECORD_BYTES = 1024
 READ_BYTES = 1 << 20
 """At a time; a multiple of every block size, as O_DIRECT wants it."""
 ALIGNMENT = 4096
@@ -39,112 +32,6 @@ WRITEBACK_BYTES = 4 << 20
 CHECKPOINT_SHARE = 10
 """A checkpoint comes no sooner than this many times its own cost after the last one: a fast source has fewer."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@dataclass(frozen=True)
-class _OneOf:
-    """One of these names; `none` allows null."""
-
-    names: tuple[str, ...]
-    none: bool = False
-
-    def dump(self, value: str | None) -> str | None:
-        """As it is."""
-        return value
-
-    def load(self, value: Any, place: Place) -> str | None:
-        """Checked."""
-        if value is None and self.none:
-            return None
-        if value not in self.names:
-            raise place.malformed(f"one of {', '.join(self.names)}")
-        return str(value)
-
-
-@dataclass(frozen=True)
-class BootRecord(Record):
-    """What to boot, as a deterministic CBOR map; raises InputError `boot-record-*` or `cbor-*`.
-
-    `default`: the slot of every start; `armed`: that of the next one only, or null; `running`: that of this one, set by
-    the boot loader; `states`: of both slots; `capacity`: bytes of each.
-    """
-
-    FORMAT = "boot-record"
-
-    default: Annotated[str, _OneOf(SLOTS)]
-    armed: Annotated[str | None, _OneOf(SLOTS, none=True)]
-    running: Annotated[str, _OneOf(SLOTS)]
-    states: Annotated[Mapping[str, str], Named(_OneOf(STATES), len(SLOTS))]
-    capacity: Annotated[int, Uint()]
-
-    @classmethod
-    def from_map(cls, value: Any, place: Place) -> Self:
-        """Also refuses one by which nothing whole would be booted."""
-        record = super().from_map(value, place)
-        if set(record.states) != set(SLOTS):
-            raise (place / "states").malformed("both slots")
-        if record.states[record.default] != GOOD:
-            raise (place / "default").malformed("a good slot")
-        if record.armed is not None and record.states[record.armed] not in {WRITTEN, GOOD}:
-            raise (place / "armed").malformed("a written slot")
-        return record
-
-    @property
-    def other(self) -> str:
-        """The slot that is not running."""
-        return opposite(self.running)
-
-    def next_slot(self) -> str:
-        """What the next start boots."""
-        return self.armed or self.default
-
-    def started(self, slot: str) -> BootRecord:
-        """That slot is being started; whatever was armed has had its one attempt."""
-        return dataclasses.replace(self, running=slot, armed=None)
-
-    def emptied(self, slot: str) -> BootRecord:
-        """Something else is going to be written there; StorageFault `slot-in-use` where it is needed."""
-        if slot in {self.running, self.default}:
-            raise _in_use(f"slot {slot} is the {'running' if slot == self.running else 'default'} one")
-        return self._disarmed(slot)._with(slot, EMPTY)
-
-    def written(self, slot: str) -> BootRecord:
-        """A whole image is there."""
-        return self._with(slot, WRITTEN)
-
-    def activated(self, slot: str) -> BootRecord:
-        """The next start boots that slot; StorageFault `slot-unwritten` where nothing whole is in it."""
-        self._check_whole(slot)
-        return dataclasses.replace(self, armed=slot)
-
-    def confirmed(self) -> BootRecord:
-        """The running slot is good and the default; StorageFault `slot-unwritten` where it was retired."""
-        self._check_whole(self.running)
-        return dataclasses.replace(self._with(self.running, GOOD), default=self.running)
-
-    def retired(self, slot: str) -> BootRecord:
-        """That slot is bad, the other one the default; StorageFault `slot-in-use` where that one is not good."""
-        if self.states[opposite(slot)] != GOOD:
-            raise _in_use(f"slot {slot} is the only good one")
-        return dataclasses.replace(self._disarmed(slot)._with(slot, BAD), default=opposite(slot))
-
-    def _disarmed(self, slot: str) -> BootRecord:
-        return dataclasses.replace(self, armed=None) if self.armed == slot else self
-
-    def _with(self, slot: str, state: str) -> BootRecord:
-        return dataclasses.replace(self, states={opposite(slot): self.states[opposite(slot)], slot: state})
-
-    def _check_whole(self, slot: str) -> None:
-        if (state := self.states[slot]) not in {WRITTEN, GOOD}:
-            remedy = "write an image to it first"
-            raise StorageFault("slot-unwritten", f"slot {slot} is {state}", place=f"slot {slot}", remedy=remedy)
-
-
-def opposite(slot: str) -> str:
-    """The other one of the two; ValueError for what is neither."""
-    return SLOTS[1 - SLOTS.index(slot)]
-
 
 class FileSlots:
     """`medvouch.ports.Slots` in a directory. The record is read anew by each call: others may write it between two.
@@ -155,6 +42,7 @@ class FileSlots:
     def __init__(self, directory: Path, *, direct: bool = True) -> None:
         self.directory = directory
         self._direct = direct
+        self._pair = BootRecordPair(directory)
 
     @classmethod
     def create(cls, directory: Path, image: Iterable[bytes], capacity: int) -> FileSlots:
@@ -163,25 +51,17 @@ class FileSlots:
         with slots._faults("slot-unwritable", "a"):
             directory.mkdir(parents=True, exist_ok=True)
         slots._fill("a", image, capacity, 0, Pace(None))
-        slots._keep(BootRecord("a", None, "a", {"a": GOOD, "b": EMPTY}, capacity))
+        with slots._faults("slot-unwritable", ""):
+            slots._pair.create(BootRecord("a", None, "a", {"a": GOOD, "b": EMPTY}, capacity))
         return slots
 
     def path(self, slot: str) -> Path:
         """The file of a slot."""
         return self.directory / f"{slot}.img"
 
-    @property
-    def record_path(self) -> Path:
-        """The file of the boot record."""
-        return self.directory / "boot.cbor"
-
     def record(self) -> BootRecord:
         """The boot record as it stands; StorageFault `slot-corrupt`."""
-        try:
-            return BootRecord.parse(read_bounded(self.record_path, MAX_RECORD_BYTES))
-        except (StorageFault, InputError) as error:
-            remedy = "check the disk, then install the device anew"
-            raise StorageFault("slot-corrupt", error.detail, place=str(self.record_path), remedy=remedy) from error
+        return self._pair.read()
 
     def start_next(self) -> str:
         """For the boot loader: the slot to start now. An attempt that was armed is spent before this returns."""
@@ -258,13 +138,8 @@ class FileSlots:
             self._keep(changed)
 
     def _keep(self, record: BootRecord) -> None:
-        try:
-            write_durably(self.record_path, record.encode())
-        except StorageFault as error:
-            cause = error.__cause__
-            full = isinstance(cause, OSError) and cause.errno in _FULL
-            code = "slot-full" if full else "slot-unwritable"
-            raise StorageFault(code, error.detail, place="boot record", remedy=error.remedy) from error
+        with self._faults("slot-unwritable", ""):
+            self._pair.write(record)
 
     def _fill(self, slot: str, chunks: Iterable[bytes], capacity: int, start: int, pace: Pace) -> None:
         """The image is on the medium when this returns; its record is not changed."""
@@ -274,7 +149,7 @@ class FileSlots:
             offset = start
             for chunk in chunks:
                 if offset + len(chunk) > capacity:
-                    raise _full(slot, f"an image of more than the {capacity} bytes that a slot has")
+                    raise _full(f"slot {slot}", f"an image of more than the {capacity} bytes that a slot has")
                 with self._faults("slot-unwritable", slot):
                     write_all(descriptor, chunk)
                     offset += len(chunk)
@@ -311,13 +186,15 @@ class FileSlots:
 
     @contextmanager
     def _faults(self, code: str, slot: str) -> Iterator[None]:
+        """Of a slot, or of the boot record where none is named."""
         try:
             yield
         except OSError as error:
-            detail = f"{self.path(slot)}: {error.strerror or error}"
-            if error.errno in _FULL:
-                raise _full(slot, detail) from error
-            raise StorageFault(code, detail, place=f"slot {slot}", remedy="check the disk and its mount") from error
+            place = f"slot {slot}" if slot else "boot record"
+            detail = f"{self.path(slot) if slot else self.directory}: {error.strerror or error}"
+            if error.errno in FULL:
+                raise _full(place, detail) from error
+            raise StorageFault(code, detail, place=place, remedy="check the disk and its mount") from error
 
 
 class Pace:
@@ -359,10 +236,5 @@ def _chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
             offset += wanted
 
 
-def _full(slot: str, detail: str) -> StorageFault:
-    remedy = "free space, or make the image smaller"
-    return StorageFault("slot-full", detail, place=f"slot {slot}", remedy=remedy)
-
-
-def _in_use(detail: str) -> StorageFault:
-    return StorageFault("slot-in-use", detail, remedy="start and confirm the other slot first")
+def _full(place: str, detail: str) -> StorageFault:
+    return StorageFault("slot-full", detail, place=place, remedy="free space, or make the image smaller")

@@ -93,18 +93,28 @@ def test_a_slot_that_is_gone_falls_back(gateway: Gateway) -> None:
     assert gateway.slots.running() == "a"
 
 
-@pytest.mark.parametrize("damage", ["a.img", "boot.cbor"])
-def test_nothing_boots(gateway: Gateway, damage: str) -> None:
-    path = gateway.slots.directory / damage
-    whole, before = path.read_bytes(), resets(gateway)
-    path.write_bytes(b"")
+@pytest.mark.parametrize("damage", [["a.img"], ["boot.0", "boot.1"]])
+def test_nothing_boots(gateway: Gateway, damage: list[str]) -> None:
+    paths = [gateway.slots.directory / name for name in damage]
+    whole, before = [path.read_bytes() for path in paths], resets(gateway)
+    for path in paths:
+        path.write_bytes(b"")
     gateway.power_off()
     with pytest.raises(StorageFault, match="no-bootable-slot: 3 starts led nowhere, the last for "):
         gateway.power_on()
     assert not gateway.tpm.running
-    path.write_bytes(whole)
+    for path, data in zip(paths, whole, strict=True):
+        path.write_bytes(data)
     gateway.power_on()
     assert resets(gateway) == before + BOOT_ATTEMPTS + 2
+
+
+@pytest.mark.parametrize("copy", ["boot.0", "boot.1"])
+def test_one_copy_of_the_boot_record_is_enough(gateway: Gateway, copy: str) -> None:
+    update(gateway, build_image("1.1.0"))
+    (gateway.slots.directory / copy).write_bytes(b"")
+    restart(gateway)
+    assert (gateway.slots.running(), gateway.slots.activated()) == ("b", None)
 
 
 async def test_the_agent_says_which_version_runs(serving: Scene) -> None:

@@ -9,14 +9,15 @@ import functools
 import hashlib
 import os
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from medvouch.adapters import http, slots
-from medvouch.adapters.slots import GOOD
+from medvouch.adapters.boot_record import COPIES, GOOD
 from medvouch_sim.images import build_image
-from support.crashes import Crash, Named, Recording
+from support.crashes import EVERY_SUBSET, Crash, Named, Recording, Written
 from support.sites import eventually
 from support.updating import Updatable, release, updatable
 
@@ -41,7 +42,7 @@ async def test_power_cuts_at_every_point_of_an_update(
     outcomes: Counter[str] = Counter()
     async with updatable(tmp_path) as scene:
         recording = await _recorded(scene, indexed)
-        crashes = recording.crashes()
+        crashes = recording.crashes(EVERY_SUBSET) if _wanted() == "all" else recording.crashes()
         chosen = _chosen(crashes)
         for crash in chosen:
             recording.restore(crash)
@@ -58,7 +59,8 @@ async def _recorded(scene: Updatable, indexed: bool) -> Recording:
     """One update from the directive to the self-check, two lives of the agent."""
     gateway = scene.gateway
     await gateway.reboot()  # with every file that it will have
-    recording = Recording(gateway.machine.directory, gateway.state_dir / "state.db", gateway.tpm.state_dir)
+    folders = gateway.machine.directory, gateway.state_dir / "state.db", gateway.tpm.state_dir
+    recording = Recording(*folders, fat=("slots",))  # as an EFI system partition, where boot records are
     mark = scene.mark
     await gateway.stop_agent()
     with recording.recorded():
@@ -72,14 +74,24 @@ async def _recorded(scene: Updatable, indexed: bool) -> Recording:
         await scene.update("self_checked", since=mark)
     await _off(scene)
     named = {step.name for step, _ in recording.steps if isinstance(step, Named)}
-    assert {"slots/boot.cbor", "slots/b.img", "state/tuf/timestamp.json", "state/tuf/snapshot.json"} <= named
+    assert {"slots/b.img", "state/tuf/timestamp.json", "state/tuf/snapshot.json"} <= named
+    written = {step.file for step, _ in recording.steps if isinstance(step, Written)}
+    assert {recording.first.names[f"slots/{copy}"] for copy in COPIES} <= written
     return recording
 
 
+def _wanted() -> str:
+    return os.environ.get(EVERY, str(A_FEW))
+
+
 def _chosen(crashes: list[Crash]) -> list[Crash]:
-    wanted = os.environ.get(EVERY, str(A_FEW))
-    count = len(crashes) if wanted == "all" else min(int(wanted), len(crashes))
-    return [crashes[number * len(crashes) // count] for number in range(count)]
+    """All, or so many, of points all along the way: one state of each, another one at each next point."""
+    if _wanted() == "all":
+        return crashes
+    points = [list(states) for _, states in groupby(crashes, key=lambda crash: crash.point)]
+    count = min(int(_wanted()), len(points))
+    along = [points[number * len(points) // count] for number in range(count)]
+    return [states[number % len(states)] for number, states in enumerate(along)]
 
 
 def _check_bootable(scene: Updatable, crash: Crash) -> None:

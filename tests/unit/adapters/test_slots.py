@@ -1,4 +1,4 @@
-"""Slots that are files: the contract, the boot record as bytes, and the medium behind the cache."""
+"""Slots that are files: the contract, and the medium behind the cache."""
 
 from __future__ import annotations
 
@@ -10,16 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from medvouch.adapters.slots import BAD, GOOD, SLOTS, STATES, WRITTEN, BootRecord, FileSlots, opposite
-from medvouch.errors import InputError, StorageFault
-from medvouch.formats import cbor
+from medvouch.adapters.boot_record import BootRecordPair
+from medvouch.adapters.slots import FileSlots
 from support.slot_contract import CAPACITY, NEW, OLD, Medium, SlotContract, contents, pieces, refused
-from support.truncation import assert_every_truncation_refused
-
-RECORD = BootRecord("a", None, "a", {"a": GOOD, "b": WRITTEN}, CAPACITY)
 
 
 @dataclasses.dataclass
@@ -45,7 +39,8 @@ class Directory:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     def damage_record(self) -> None:
-        self.slots().record_path.write_bytes(b"\xa0")
+        for copy in BootRecordPair(self.path).paths:
+            copy.write_bytes(b"\xa0")
 
 
 @pytest.fixture
@@ -99,7 +94,9 @@ def test_what_cannot_be_opened(directory: Directory) -> None:
     slots.path("a").unlink()
     with refused("slot-unreadable"):
         contents(slots, "a", 1)
-    slots.record_path.with_name(".boot.cbor.new").mkdir()
+    older = BootRecordPair(directory.path).paths[1]
+    older.unlink()
+    older.mkdir()
     with refused("slot-unwritable"):
         slots.start_next()
 
@@ -173,96 +170,3 @@ def cached(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
-
-
-# --- the boot record -------------------------------------------------------------------------------------------------
-
-
-def test_there_and_back() -> None:
-    for record in (RECORD, RECORD.activated("b"), RECORD.activated("b").started("b").confirmed()):
-        assert BootRecord.parse(record.encode()) == record
-        assert_every_truncation_refused(BootRecord.parse, record.encode())
-    with pytest.raises(InputError, match="cbor-trailing"):
-        BootRecord.parse(RECORD.encode() + b"\0")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"default": "c"},
-        {"default": None},
-        {"default": ["a"]},
-        {"default": "b"},
-        {"armed": "c"},
-        {"armed": "b", "states": {"a": GOOD, "b": BAD}},
-        {"armed": "b", "states": {"a": GOOD, "b": "empty"}},
-        {"running": None},
-        {"states": {"a": GOOD}},
-        {"states": {"a": GOOD, "c": BAD}},
-        {"states": {"a": "fine", "b": BAD}},
-        {"capacity": -1},
-        {"tries": 3},
-    ],
-)
-def test_records_that_are_none(change: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="boot-record-malformed"):
-        BootRecord.parse(cbor.encode(RECORD.to_map() | change))
-
-
-def test_a_record_larger_than_any(directory: Directory) -> None:
-    directory.slots().record_path.write_bytes(bytes(1025))
-    with refused("slot-corrupt"):
-        directory.slots().record()
-
-
-def test_there_are_two_slots() -> None:
-    assert [opposite(slot) for slot in SLOTS] == ["b", "a"]
-    for change in (RECORD.emptied, RECORD.retired, RECORD.written):
-        with pytest.raises(ValueError, match="tuple"):
-            change("c")
-
-
-CHANGES = ("emptied", "written", "activated", "retired", "started")
-
-
-@given(st.lists(st.sampled_from([*((name, slot) for name in CHANGES for slot in SLOTS), ("confirmed", "")])))
-def test_whatever_is_done_something_whole_is_booted(steps: list[tuple[str, str]]) -> None:
-    """`written` and `started` only as they are called: after `emptied`, and with what comes next."""
-    record = dataclasses.replace(RECORD, states={"a": GOOD, "b": "empty"})
-    for name, slot in steps:
-        try:
-            if name == "started":
-                record = record.started(record.next_slot())
-            elif name == "written":
-                record = record.emptied(slot).written(slot)
-            else:
-                record = getattr(record, name)(*filter(None, [slot]))
-        except StorageFault:
-            continue
-        assert BootRecord.parse(record.encode()) == record
-        assert record.states[record.next_slot()] in {WRITTEN, GOOD}
-
-
-@given(st.binary(max_size=80))
-def test_noise_is_refused_or_is_a_record(data: bytes) -> None:
-    try:
-        record = BootRecord.parse(data)
-    except InputError:
-        return
-    assert record.encode() == data
-
-
-@given(
-    st.sampled_from(SLOTS),
-    st.sampled_from(SLOTS),
-    st.sampled_from([None, *SLOTS]),
-    st.tuples(*[st.sampled_from(STATES)] * 2),
-)
-def test_every_record_that_is_taken_boots(default: str, running: str, armed: str | None, both: tuple[str, str]) -> None:
-    record = BootRecord(default, armed, running, dict(zip(SLOTS, both, strict=True)), CAPACITY)
-    try:
-        assert BootRecord.parse(record.encode()) == record
-    except InputError:
-        assert record.states[default] != GOOD or (armed and record.states[armed] in {BAD, "empty"})
-    else:
-        assert record.states[record.next_slot()] in {WRITTEN, GOOD}

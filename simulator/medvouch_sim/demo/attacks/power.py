@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from threading import Event
 
-from medvouch.adapters.slots import GOOD, WRITTEN
+from medvouch.adapters.boot_record import GOOD, WRITTEN
 from medvouch.errors import MedvouchError
 from medvouch_sim.demo.attacks.base import Attack, Play, Provoke, Trial
 from medvouch_sim.demo.stage import Stage
