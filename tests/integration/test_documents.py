@@ -16,7 +16,7 @@ from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.attestation.reference import verify_references
 from medvouch.crypto.keys import load_private_pem
 from medvouch.daemon.mirrors import Mirrors, Places
-from medvouch.daemon.update_source import UpdateSource
+from medvouch.daemon.update_source import Present, UpdateSource
 from medvouch.formats.enrolment import device_id
 from medvouch.formats.update import InstalledRelease
 from medvouch.lifecycle.roles import TrustedRole
@@ -95,7 +95,7 @@ def test_what_the_how_to_publishes_is_what_a_device_installs() -> None:
     kind = DeviceClass.named(VENDOR_DOMAIN, DEVICE_CLASS)
     allowed = ["https://updates.devices.example/images/"]
     source = UpdateSource(mirrors, ueid, device_id(ueid), release, quality, kind, allowed, lambda: now)
-    offer = source.look(InstalledRelease("1.0.0", 1, 1), None, 1)
+    offer = source.look(Present(InstalledRelease("1.0.0", 1, 1), None, None, 1))
     assert offer is not None
     assert (offer.plan.version, offer.plan.security_epoch, offer.plan.sequence) == ("1.1.0", 2, 2)
     assert offer.image.digest == hashlib.sha256((folder / "gateway-1.1.0.img").read_bytes()).digest()

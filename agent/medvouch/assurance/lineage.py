@@ -20,7 +20,7 @@ from medvouch.formats.ear import Tier
 from medvouch.formats.ledger import Statement
 from medvouch.formats.release import Fix, ReleaseRecord
 from medvouch.ledger.statements import VerifiedEntry
-from medvouch.update.transitions import Cause, Update
+from medvouch.update.transitions import BEGINNINGS, Update
 from medvouch.update.verification import RoleKeys, VerifiedEnvelope, verify_envelope
 
 MACHINE = "update"
@@ -28,6 +28,9 @@ MANIFEST, DIRECTIVE = "manifest", "directive"
 """What is attached to the entry with which an update begins."""
 ENVELOPE, IMAGE = "envelope", "image"
 """Digests in every entry of an update."""
+
+_PURPOSES = {cause.value: purpose for purpose, cause in BEGINNINGS.items()}
+"""Of a directive, by the cause with which an update begins."""
 
 ATTESTED_FIXED, ATTESTED = "attested_fixed", "attested"
 UNATTESTED, FAILED, SUPERSEDED, UNDER_WAY = "installed_unattested", "failed", "superseded", "under_way"
@@ -66,13 +69,15 @@ class Step:
 class Installation:
     """One release that the device was directed to, and what became of it.
 
-    `envelope` and `image` are SHA-256, empty where no entry says. `authorised` is None where `unproven` says why, by
-    code. `directive` is None where none came along that is about this device and this envelope. `fixes` are those of
+    `envelope` and `image` are SHA-256, empty where no entry says. `purpose` is that of the directive, as the device has
+    it: `update`, `rollback`, `recovery`, or empty where no entry says. `authorised` is None where `unproven` says why,
+    by code. `directive` is None where none came along that is about this device and this envelope. `fixes` are those of
     the release's record, None where none was given. `detail` is the device's own account of the last step.
     """
 
     envelope: bytes
     image: bytes
+    purpose: str
     authorised: Authorised | None
     unproven: str
     directive: Directive | None
@@ -117,7 +122,7 @@ def _attempts(entries: Sequence[VerifiedEntry]) -> Iterator[_Attempt]:
         if statement.machine != MACHINE:
             continue
         others = current and _digest(current[0][1].statement, ENVELOPE) != _digest(statement, ENVELOPE)
-        if current and (statement.cause == Cause.NOTIFY or others):
+        if current and (statement.cause in _PURPOSES or others):
             yield current
             current = []
         current.append((number, entry))
@@ -142,6 +147,7 @@ def _installation(
     return Installation(
         envelope=envelope,
         image=_digest(first.statement, IMAGE),
+        purpose=_PURPOSES.get(first.statement.cause, ""),
         authorised=authorised,
         unproven=unproven,
         directive=_directive(first, life.ueid, envelope),

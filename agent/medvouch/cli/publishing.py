@@ -85,18 +85,28 @@ def published_record(folder: Path) -> ReleaseRecord | None:
 
 def direct(options: argparse.Namespace) -> int:
     """`medvouch release direct`."""
+    if options.defer_days > options.days:
+        detail = f"to be put off for {options.defer_days} days and good for {options.days}"
+        raise UsageFault("usage", detail, remedy="let it be good for longer (--days)")
     repository, now = _open(options), _now()
     release = repository.release(options.release)
     if release is None:
         raise Refusal(refusals.TARGET_UNKNOWN, f"there is no {options.release}")
     sequence = _sequence(options.release, repository.contents(release))
-    expires, digest = now + options.days * _DAY, bytes.fromhex(release.hashes["sha256"])
-    targets = [
-        repository.direct(
-            device_id(ueid), Directive(ueid, release.path, digest, release.length, sequence, expires).encode()
+    directives = [
+        Directive(
+            ueid=ueid,
+            release=release.path,
+            digest=bytes.fromhex(release.hashes["sha256"]),
+            length=release.length,
+            sequence=sequence,
+            expires=now + options.days * _DAY,
+            purpose=options.purpose,
+            defer_until=now + options.defer_days * _DAY if options.defer_days else 0,
         )
         for ueid in options.ueids
     ]
+    targets = [repository.direct(device_id(each.ueid), each.encode()) for each in directives]
     return _publish(repository, targets, options)
 
 

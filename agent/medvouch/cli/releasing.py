@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvouch.cli.parsing import Run, command, hex_bytes, part
-from medvouch.formats.directive import MAX_TARGET_NAME
+from medvouch.formats.directive import MAX_TARGET_NAME, PURPOSES, UPDATE
 
 UEID_BYTES = 33
 MAX_DAYS = 3650
@@ -56,11 +56,19 @@ def _add_publish(subparsers: Subparsers) -> None:
 
 def _add_direct(subparsers: Subparsers) -> None:
     release = "--release releases/1.1.0/release.suit"
-    example = f"medvouch release direct 01a4...7c {release} --repository repository --keys keys"
-    parser = command(subparsers, "direct", _run("direct"), "send devices to a published release", example)
+    places = "--repository repository --keys keys"
+    examples = (
+        f"medvouch release direct 01a4...7c {release} --defer-days 14 {places}",
+        f"medvouch release direct 01a4...7c --release releases/1.0.9/release.suit --purpose rollback {places}",
+    )
+    parser = command(subparsers, "direct", _run("direct"), "send devices to a published release", *examples)
     parser.add_argument("ueids", nargs="+", type=_ueid, metavar="UEID", help="of each device, in hex")
     parser.add_argument("--release", required=True, type=_target, metavar="TARGET", help="the release's envelope")
     parser.add_argument("--days", type=_days, default=30, metavar="N", help="good for so many days (default 30)")
+    what = "update (default); rollback: back within the security epoch; recovery: also where it failed before"
+    parser.add_argument("--purpose", choices=PURPOSES, default=UPDATE, help=what)
+    what = "users may put it off for so many days (default: not at all)"
+    parser.add_argument("--defer-days", type=_days, default=0, metavar="N", help=what)
     _add_places(parser)
 
 

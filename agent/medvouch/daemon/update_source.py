@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from medvouch.daemon.mirrors import Mirrors
 from medvouch.errors import Refusal
 from medvouch.formats.blocks import MAX_INDEX_BYTES
-from medvouch.formats.directive import Directive
+from medvouch.formats.directive import ROLLBACK, UPDATE, Directive
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.update import FetchJournal, IndexPayload, InstalledRelease, UpdateRecord
 from medvouch.lifecycle.roles import TrustedRole
@@ -18,14 +18,14 @@ from medvouch.update.blocks import BLOCKS
 from medvouch.update.directing import resolve
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass, InstallPlan, plan
-from medvouch.update.refusals import BLOCKS_MISMATCH, DIRECTIVE_MISMATCH, MANIFEST_INCOMPLETE
-from medvouch.update.transitions import Update
+from medvouch.update.refusals import BLOCKS_MISMATCH, DIRECTIVE_MISMATCH, MANIFEST_INCOMPLETE, UPDATE_WITHDRAWN
+from medvouch.update.transitions import BEGINNINGS, Cause, Update
 from medvouch.update.verification import RoleKeys, verify_envelope
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A release that was directed to this device and may be installed."""
+    """A release that was directed to this device and may be installed; `cause`: as what."""
 
     plan: InstallPlan
     image: Payload
@@ -33,6 +33,7 @@ class Offer:
     reference: bytes
     directive: bytes
     envelope: bytes
+    cause: Cause
 
     @property
     def manifest(self) -> bytes:
@@ -65,6 +66,41 @@ class Offer:
 
 
 @dataclass(frozen=True)
+class Present:
+    """What a device has and went through.
+
+    `last` is the update under way or the last one, `followed` the directive that it came of, `floor` the security epoch
+    of the TPM.
+    """
+
+    installed: InstalledRelease
+    last: UpdateRecord | None
+    followed: Directive | None
+    floor: int
+
+    def done(self, directive: Directive) -> bool:
+        """Whether there is nothing in it for this device: it has the release, waits for a verdict, or failed with it.
+
+        After a failure only a rollback or a recovery is another try, one for each directive.
+        """
+        if directive.sequence == self.installed.sequence:
+            return True
+        last = self.last
+        if last is None:
+            return False
+        if directive.purpose == UPDATE and last.state == Update.SELF_CHECKED:
+            return True
+        failed = last.state == Update.FAILED and last.manifest == directive.digest
+        return failed and (directive.purpose == UPDATE or self.followed == directive)
+
+    def withdrawn(self, directive: Directive) -> bool:
+        """Whether it leads back to what is installed, while something else is under way."""
+        under_way = self.last is not None and self.last.state in (Update.NOTIFIED, Update.STAGED)
+        back = directive.purpose == ROLLBACK and directive.sequence == self.installed.sequence
+        return under_way and back
+
+
+@dataclass(frozen=True)
 class UpdateSource:
     """The repository, whose signatures a release needs, and what this device is.
 
@@ -87,16 +123,19 @@ class UpdateSource:
         """
         return self.mirrors.refresh(only).testified_time
 
-    def look(self, installed: InstalledRelease, last: UpdateRecord | None, floor: int) -> Offer | None:
-        """What this device is to install; None where it has that, or has failed with it. After `refresh`.
+    def look(self, present: Present) -> Offer | None:
+        """What this device is to install; None where there is nothing in it for it. After `refresh`.
 
-        `floor` is the security epoch of the device. Raises Refusal, InputError where the directive or the manifest must
-        not be followed; NetworkFault.
+        Raises Refusal, InputError where the directive or the manifest must not be followed, `update-withdrawn` where
+        what is under way must not be gone on with; NetworkFault.
         """
         now = self.now()
         repository = self.mirrors.current
         found = resolve(repository, self.ueid, self.device, now)
-        if found is None or self._done(found.directive, installed, last):
+        if found is not None and present.withdrawn(found.directive):
+            detail = f"sequence {found.directive.sequence} is installed, and what it is sent back to"
+            raise Refusal(UPDATE_WITHDRAWN, detail, place=found.directive.release)
+        if found is None or present.done(found.directive):
             return None
         envelope = repository.download(found.target, MAX_ENVELOPE_BYTES)
         keys = [RoleKeys(role.at(now), role.threshold, role.components) for role in (self.release, self.quality)]
@@ -104,18 +143,14 @@ class UpdateSource:
         if planned.sequence != found.directive.sequence:
             detail = f"it says sequence {found.directive.sequence}, the manifest {planned.sequence}"
             raise Refusal(DIRECTIVE_MISMATCH, detail, place=found.directive.release)
-        admit(planned, Installed(installed.sequence, floor))
+        purpose, has = found.directive.purpose, present.installed
+        admit(planned, Installed(has.sequence, has.security_epoch, present.floor), purpose)
         image, index, reference = _system(planned)
         for payload in (image, index):
             if payload is not None:
                 check_url(payload.uri, self.allowed)
-        return Offer(planned, image, index, reference, found.directive.encode(), envelope)
-
-    @staticmethod
-    def _done(directive: Directive, installed: InstalledRelease, last: UpdateRecord | None) -> bool:
-        if directive.sequence == installed.sequence:
-            return True
-        return last is not None and last.state == Update.FAILED and last.manifest == directive.digest
+        cause = BEGINNINGS[purpose]
+        return Offer(planned, image, index, reference, found.directive.encode(), envelope, cause)
 
 
 def _system(planned: InstallPlan) -> tuple[Payload, Payload | None, bytes]:

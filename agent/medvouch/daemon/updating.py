@@ -24,7 +24,7 @@ from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.staging import Staging
 from medvouch.daemon.standing import DIRECTIVE_KEY, INSTALLED_KEY, REPORT_KEY, UPDATE_KEY, Change, Standing
 from medvouch.daemon.trust_adoption import TrustAdoption
-from medvouch.daemon.update_source import Offer, UpdateSource
+from medvouch.daemon.update_source import Offer, Present, UpdateSource
 from medvouch.daemon.update_state import summary
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
 from medvouch.formats.ear import Ear, Tier
@@ -33,7 +33,8 @@ from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.ports import Message
 from medvouch.update.admission import check_floor
-from medvouch.update.transitions import REPLACEABLE, Cause, Update, advance
+from medvouch.update.refusals import UPDATE_WITHDRAWN
+from medvouch.update.transitions import ESCAPABLE, Cause, Update, advance
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +228,7 @@ class Updating:
         await self._data.contract()
         only, self._only = self._only, ""
         record = self._standing.update
-        if record is None or Update(record.state) in REPLACEABLE or await self._waits(record):
+        if record is None or Update(record.state) in ESCAPABLE or await self._waits(record):
             record = await self._chosen(record, only)
         await self.consent.lapse()
         if record is not None:
@@ -251,9 +252,14 @@ class Updating:
     async def _chosen(self, last: UpdateRecord | None, only: str) -> UpdateRecord | None:
         """The release to install: the one that was chosen before, or another; None where there is none."""
         await self._trust.refreshed(await asyncio.to_thread(self._source.refresh, only))
-        floor = await self._floor()
-        offer = await asyncio.to_thread(self._source.look, self._standing.installed, last, floor)
+        present = Present(self._standing.installed, last, self._standing.directive, await self._floor())
         under_way = last if last and last.state in (Update.NOTIFIED, Update.STAGED) else None
+        try:
+            offer = await asyncio.to_thread(self._source.look, present)
+        except Refusal as error:
+            if under_way and error.kind is UPDATE_WITHDRAWN:
+                await self._fail(under_way, error)
+            raise
         if offer is None:
             return under_way
         if under_way and under_way.manifest == offer.manifest:
@@ -269,10 +275,11 @@ class Updating:
         report, notice = suit_reports.chosen(offer.envelope), self._holding.available(record, offer.directive)
         return await self._move(
             record,
-            Cause.NOTIFY,
+            offer.cause,
             values=values,
             attachments=attachments,
             actor="director",
+            detail=_way_back(offer.cause, self._standing.installed, record),
             report=report,
             notices=[notice],
         )
@@ -351,3 +358,11 @@ class Updating:
         state = self._reporter.state_message("update", self._holding.state(moved))
         await self._recorder.record(change, around, [told, *notices, state], checkpoint=True)
         return moved
+
+
+def _way_back(cause: Cause, installed: InstalledRelease, record: UpdateRecord) -> str:
+    """What the ledger says of a rollback or a recovery besides."""
+    if cause is Cause.NOTIFY:
+        return ""
+    before = f"{installed.version or 'as delivered'}, sequence {installed.sequence}"
+    return f"{cause} from release {before}, to {record.version}, sequence {record.sequence}, slot {record.slot}"

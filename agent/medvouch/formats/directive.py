@@ -10,7 +10,7 @@ from medvouch.formats.record import Octets, OneOf, Record, Text, Uint
 
 MAX_DIRECTIVE_BYTES = 1024
 MAX_TARGET_NAME = 256
-UPDATE, ROLLBACK, RECOVERY = "update", "rollback", "recovery"
+UPDATE, ROLLBACK, RECOVERY = PURPOSES = ("update", "rollback", "recovery")
 """What a directive is for: the next release; an emergency way back to one before, within the security epoch; or a way
 out for a device in quarantine.
 """
@@ -32,7 +32,7 @@ class Directive(Record):
     length: Annotated[int, Uint()]
     sequence: Annotated[int, Uint()]
     expires: Annotated[int, Uint()]
-    purpose: Annotated[str, OneOf((UPDATE, ROLLBACK, RECOVERY))] = UPDATE
+    purpose: Annotated[str, OneOf(PURPOSES)] = UPDATE
     defer_until: Annotated[int, Uint()] = 0
 
 

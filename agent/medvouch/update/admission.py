@@ -1,4 +1,7 @@
-"""Whether a plan may be carried out here and now: newer than what is installed, not below the floor, from where."""
+"""Whether a plan may be carried out here and now: newer than what is installed, not below the floor, from where.
+
+Only a directive that says `rollback` leads back, and never out of the security epoch (ADR 46).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medvouch.errors import InputError, Refusal
+from medvouch.formats.directive import ROLLBACK, UPDATE
 from medvouch.update import refusals
 from medvouch.update.processor import InstallPlan
 
@@ -25,18 +29,34 @@ MAX_URL = 2048
 
 @dataclass(frozen=True)
 class Installed:
-    """The sequence number of what is installed, and the security epoch below which nothing may be."""
+    """Sequence number and security epoch of what is installed, and the epoch below which nothing may be."""
 
     sequence: int
+    security_epoch: int
     floor: int
 
 
-def admit(plan: InstallPlan, installed: Installed) -> None:
-    """Refuse what is not newer, `sequence-not-higher`, or too old to be safe, `epoch-below-floor`."""
-    if plan.sequence <= installed.sequence:
+def admit(plan: InstallPlan, installed: Installed, purpose: str = UPDATE) -> None:
+    """Refuse what is not newer, `sequence-not-higher`, or too old to be safe, `epoch-below-floor`.
+
+    With the purpose ROLLBACK, what is not older, `sequence-not-lower`, and what is of another security epoch than the
+    installed, `rollback-other-epoch`: between two epochs lies a hole that was closed.
+    """
+    if purpose == ROLLBACK:
+        _check_back(plan, installed)
+    elif plan.sequence <= installed.sequence:
         detail = f"sequence {plan.sequence} where {installed.sequence} is installed"
         raise Refusal(refusals.SEQUENCE_NOT_HIGHER, detail)
     check_floor(plan.version, plan.security_epoch, installed.floor)
+
+
+def _check_back(plan: InstallPlan, installed: Installed) -> None:
+    if plan.sequence >= installed.sequence:
+        detail = f"sequence {plan.sequence} where {installed.sequence} is installed"
+        raise Refusal(refusals.SEQUENCE_NOT_LOWER, detail)
+    if plan.security_epoch != installed.security_epoch:
+        detail = f"security epoch {plan.security_epoch} of {plan.version} where {installed.security_epoch} is installed"
+        raise Refusal(refusals.ROLLBACK_OTHER_EPOCH, detail)
 
 
 def check_floor(version: str, security_epoch: int, floor: int) -> None:

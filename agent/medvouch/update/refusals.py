@@ -132,6 +132,16 @@ SEQUENCE_NOT_HIGHER = RefusalKind(
     "The release is not newer than what is installed: an older one is being replayed, or this one again.",
     "publish a release with a higher sequence number",
 )
+SEQUENCE_NOT_LOWER = RefusalKind(
+    "sequence-not-lower",
+    "A rollback leads to a release that is not older than what is installed.",
+    "direct the device with the purpose `update`",
+)
+ROLLBACK_OTHER_EPOCH = RefusalKind(
+    "rollback-other-epoch",
+    "A rollback leads out of the security epoch of what is installed.",
+    "go back to a release of the same epoch, or publish the old contents anew under a higher sequence, as a recovery",
+)
 EPOCH_BELOW_FLOOR = RefusalKind(
     "epoch-below-floor",
     "The release belongs to a security epoch that was closed, because what was in it is known to be vulnerable.",
@@ -236,6 +246,12 @@ DIRECTIVE_EXPIRED = RefusalKind(
     "directive-expired",
     "The directive's time is over.",
     "direct the device anew, and check its clock",
+)
+
+UPDATE_WITHDRAWN = RefusalKind(
+    "update-withdrawn",
+    "The director sends the device back to what it runs, so what was chosen before is not installed any more.",
+    "nothing is left to do; direct the device to a mended release when there is one",
 )
 
 # --- the user's say --------------------------------------------------------------------------------------------------

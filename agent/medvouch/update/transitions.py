@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 
 from medvouch.errors import Refusal
+from medvouch.formats.directive import RECOVERY, ROLLBACK, UPDATE
 from medvouch.update import refusals
 
 
@@ -32,6 +33,10 @@ class Cause(enum.StrEnum):
     """What moves an update on."""
 
     NOTIFY = "notify"
+    ROLL_BACK = "rollback"
+    """As NOTIFY, to a release before the one that is installed."""
+    RECOVER = "recover"
+    """As NOTIFY, to a way out."""
     STAGE = "stage"
     ACTIVATE = "activate"
     BOOT = "boot"
@@ -42,12 +47,27 @@ class Cause(enum.StrEnum):
     """The device started from the old slot again before the new one was confirmed."""
 
 
+BEGINNINGS = {UPDATE: Cause.NOTIFY, ROLLBACK: Cause.ROLL_BACK, RECOVERY: Cause.RECOVER}
+"""What an update begins with, by the purpose of its directive."""
+
 TRANSITIONS: dict[tuple[Update, Cause], Update] = {
     (Update.NONE, Cause.NOTIFY): Update.NOTIFIED,
     (Update.CLOSED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.FAILED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.NOTIFIED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.STAGED, Cause.NOTIFY): Update.NOTIFIED,
+    (Update.NONE, Cause.ROLL_BACK): Update.NOTIFIED,
+    (Update.CLOSED, Cause.ROLL_BACK): Update.NOTIFIED,
+    (Update.FAILED, Cause.ROLL_BACK): Update.NOTIFIED,
+    (Update.NOTIFIED, Cause.ROLL_BACK): Update.NOTIFIED,
+    (Update.STAGED, Cause.ROLL_BACK): Update.NOTIFIED,
+    (Update.SELF_CHECKED, Cause.ROLL_BACK): Update.NOTIFIED,
+    (Update.NONE, Cause.RECOVER): Update.NOTIFIED,
+    (Update.CLOSED, Cause.RECOVER): Update.NOTIFIED,
+    (Update.FAILED, Cause.RECOVER): Update.NOTIFIED,
+    (Update.NOTIFIED, Cause.RECOVER): Update.NOTIFIED,
+    (Update.STAGED, Cause.RECOVER): Update.NOTIFIED,
+    (Update.SELF_CHECKED, Cause.RECOVER): Update.NOTIFIED,
     (Update.NOTIFIED, Cause.STAGE): Update.STAGED,
     (Update.STAGED, Cause.ACTIVATE): Update.ACTIVATED,
     (Update.ACTIVATED, Cause.BOOT): Update.BOOTED,
@@ -71,6 +91,8 @@ REPLACEABLE = frozenset({Update.NONE, Update.NOTIFIED, Update.CLOSED, Update.FAI
 """Where another release may take its place. One that waits for its verdict gets no successor; one that is staged only
 while something holds it up (`consent.decide`).
 """
+ESCAPABLE = REPLACEABLE | {Update.SELF_CHECKED}
+"""Where a rollback or a recovery may: the verdict on what they lead away from may never come."""
 
 
 def advance(state: Update, cause: Cause) -> Update:

@@ -45,7 +45,7 @@ async def test_from_the_release_to_the_verdict(tmp_path: Path, capsys: pytest.Ca
         assert (row["version"], row["sequence"], row["outcome"], row["fixes"]) == ("1.1.0", 2, "attested", None)
         assert row["release_signers"] == [key_thumbprint(signer(r).public_key).hex() for r in ("release", "release-2")]
         assert row["quality_signers"] == [key_thumbprint(signer("quality").public_key).hex()]
-        assert row["directive"] == "releases/1.1.0/release.suit"
+        assert (row["directive"], row["purpose"]) == ("releases/1.1.0/release.suit", "update")
         assert [step["state"] for step in row["steps"]][-2:] == ["self_checked", "closed"]
         assert row["verdict"]["boot_count"] == int(row["steps"][-1]["boot"].split(".")[0])
 

@@ -17,7 +17,7 @@ from medvouch.daemon.recording import Circumstances
 from medvouch.daemon.standing import Change
 from medvouch.formats.directive import Directive
 from medvouch.formats.ledger import Transition
-from medvouch.update.transitions import TRANSITIONS, Cause, Update
+from medvouch.update.transitions import BEGINNINGS, TRANSITIONS, Cause, Update
 from medvouch.update.verification import RoleKeys
 from support.enrolling import World
 from support.lives import AT, TRUST, Life, life, verdict
@@ -48,7 +48,8 @@ class Updates:
             after = TRANSITIONS[self.state, cause]
             ueid = self.lived.identity.ueid
             directed = Directive(ueid, "releases/1.1.0/release.suit", digest, len(envelope), 11, 2_000_000_000).encode()
-            attached = {"directive": directive or directed, "manifest": envelope} if cause is Cause.NOTIFY else {}
+            begins = cause in BEGINNINGS.values()
+            attached = {"directive": directive or directed, "manifest": envelope} if begins else {}
             named = {"envelope": digest, "image": bytes(32)}
             around = Circumstances("agent", "", attached, named, f"{after}")
             change = Change(Transition("update", self.state, after, cause), {})
@@ -129,6 +130,17 @@ def test_an_update_that_goes_on_with_another_envelope_is_another(updates: Update
         ("superseded", ""),
         ("attested", "bundle-attachment-missing"),
     ]
+    assert [each.purpose for each in found] == ["update", ""]
+
+
+def test_ways_back_and_out_are_installations_of_their_own(updates: Updates) -> None:
+    """Also to the release that came before, and before any verdict on it."""
+    updates.go(*INSTALLED)
+    updates.go(Cause.ROLL_BACK, *INSTALLED[1:])
+    updates.go(Cause.RECOVER)
+    found = updates.traced()
+    assert [each.purpose for each in found] == ["update", "rollback", "recovery"]
+    assert [each.steps[0].state for each in found] == ["notified"] * 3
 
 
 @pytest.mark.parametrize(
@@ -171,7 +183,7 @@ def test_latencies_that_the_clock_cannot_tell() -> None:
         Step(8, "self_checked", 61_000, True, "2.0"),
         Step(10, "closed", 91_000, False, "2.0"),
     ]
-    found = Installation(DIGEST, b"", None, "", None, None, tuple(steps), None, "installed_unattested", "")
+    found = Installation(DIGEST, b"", "", None, "", None, None, tuple(steps), None, "installed_unattested", "")
     assert (found.until_installed_ms, found.until_attested_ms) == (60_000, None)
     proven = replace(found, verdict=object())  # type: ignore[arg-type]
     assert proven.until_attested_ms is None

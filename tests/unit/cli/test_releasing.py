@@ -11,7 +11,7 @@ import pytest
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.cli import publishing, releasing
 from medvouch.daemon.mirrors import Mirrors, Places
-from medvouch.daemon.update_source import UpdateSource
+from medvouch.daemon.update_source import Present, UpdateSource
 from medvouch.formats.enrolment import device_id
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.update import InstalledRelease
@@ -100,9 +100,27 @@ def test_a_device_follows_what_is_directed(
     mirrors = Mirrors(lambda _: device(made), Places("http://updates.example/"))
     mirrors.refresh()
     source = UpdateSource(mirrors, UEID, device_id(UEID), release, quality, DEVICE, [URI], lambda: NOW)
-    offer = source.look(InstalledRelease("", 0, 0), None, 0)
+    offer = source.look(Present(InstalledRelease("", 0, 0), None, None, 0))
     assert offer is not None
     assert (offer.plan.version, offer.plan.sequence) == ("1.1.0", 11)
+
+
+def test_what_a_directive_is_for_and_until_when_it_may_be_put_off(
+    medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "release.suit").write_bytes(ENVELOPE)
+    medvouch("release", "publish", "1.1.0", tmp_path / "release.suit", *places)
+    to = ("release", "direct", UEID.hex(), "--release", "releases/1.1.0/release.suit", *places)
+
+    def directed(*options: object) -> tuple[str, int]:
+        assert medvouch(*to, *options).code == 0
+        found = resolve(device(made), UEID, device_id(UEID), NOW)
+        assert found is not None
+        return found.directive.purpose, found.directive.defer_until
+
+    assert directed() == ("update", 0)
+    assert directed("--purpose", "rollback") == ("rollback", 0)
+    assert directed("--purpose", "recovery", "--defer-days", "30") == ("recovery", NOW + 30 * DAY)
 
 
 def test_publishing_nothing_new_keeps_it_from_freezing(
@@ -138,6 +156,8 @@ def test_devices_are_sent_to_an_envelope_and_to_nothing_beside_it(
         (["direct", UEID.hex(), "--release", ""], 2, "1 to 256 characters"),
         (["direct", UEID.hex(), "--release", "x", "--days", "0"], 2, "1 to 3650"),
         (["direct", UEID.hex(), "--release", "x", "--days", "9" * 5000], 2, "1 to 3650"),
+        (["direct", UEID.hex(), "--release", "x", "--purpose", "sabotage"], 2, "invalid choice: 'sabotage'"),
+        (["direct", UEID.hex(), "--release", "x", "--defer-days", "31"], 2, "put off for 31 days and good for 30"),
         (["trust", "KEYS/director.pem"], 3, "director.pem is no trust document"),
         (["trust", "KEYS/none"], 3, "trust-unreadable"),
         (["publish", "1.1.0"], 2, "no files"),

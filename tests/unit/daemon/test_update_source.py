@@ -4,13 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from medvouch.daemon.update_source import Offer
+from medvouch.daemon.update_source import Offer, Present
 from medvouch.errors import InputError
-from medvouch.formats.update import FetchJournal, IndexPayload, UpdateRecord
+from medvouch.formats.directive import PURPOSES, RECOVERY, ROLLBACK, UPDATE, Directive
+from medvouch.formats.update import FetchJournal, IndexPayload, InstalledRelease, UpdateRecord
 from medvouch.update.payload import Payload
+from medvouch.update.transitions import Cause, Update
 from support.suit import MANIFEST, PAYLOAD, planned, released
 
-OFFER = Offer(planned(released()), PAYLOAD, None, b"reference", b"directive", MANIFEST)
+OFFER = Offer(planned(released()), PAYLOAD, None, b"reference", b"directive", MANIFEST, Cause.NOTIFY)
+RECORD = OFFER.record("b")
+DIRECTIVE = Directive(bytes(33), "releases/1.1.0/release.suit", OFFER.manifest, 4096, 11, 1_800_000_000)
+BEFORE = InstalledRelease("1.0.0", 10, 2)
 
 
 def test_an_offer_as_it_is_remembered() -> None:
@@ -25,6 +30,41 @@ def test_what_is_fetched_of_an_offer_is_remembered_too() -> None:
     journal = replace(OFFER, index=index).journal("a")
     assert journal.index == IndexPayload(index.uri, index.digest, index.size)
     assert FetchJournal.parse(journal.encode()) == journal
+
+
+def present(state: Update, followed: Directive | None = None) -> Present:
+    return Present(BEFORE, replace(RECORD, state=state), followed, 2)
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_nothing_to_do_with_what_is_installed(purpose: str) -> None:
+    directive = replace(DIRECTIVE, purpose=purpose, sequence=BEFORE.sequence)
+    assert Present(BEFORE, None, None, 2).done(directive)
+    assert not Present(BEFORE, None, None, 2).done(replace(directive, sequence=11))
+    for under_way in (Update.NOTIFIED, Update.STAGED):
+        assert present(under_way).withdrawn(directive) == (purpose == ROLLBACK)
+    assert not present(Update.NOTIFIED).withdrawn(replace(directive, sequence=9))
+    assert not present(Update.CLOSED).withdrawn(directive)
+    assert not Present(BEFORE, None, None, 2).withdrawn(directive)
+
+
+def test_what_failed_is_tried_again_only_as_a_way_out_and_once_a_directive() -> None:
+    for purpose in (ROLLBACK, RECOVERY):
+        directive = replace(DIRECTIVE, purpose=purpose)
+        assert not present(Update.FAILED).done(directive)
+        followed = present(Update.FAILED, directive)
+        assert followed.done(directive)
+        assert not followed.done(replace(directive, expires=directive.expires + 1))
+    assert present(Update.FAILED).done(DIRECTIVE)
+    assert not present(Update.FAILED).done(replace(DIRECTIVE, digest=bytes(32)))
+
+
+def test_while_a_verdict_is_waited_for() -> None:
+    assert present(Update.SELF_CHECKED).done(DIRECTIVE)
+    for purpose in (ROLLBACK, RECOVERY):
+        assert not present(Update.SELF_CHECKED).done(replace(DIRECTIVE, purpose=purpose))
+    for state in (Update.NOTIFIED, Update.STAGED, Update.CLOSED):
+        assert not present(state).done(replace(DIRECTIVE, purpose=UPDATE))
 
 
 def test_what_could_not_be_read_back_is_not_remembered() -> None:

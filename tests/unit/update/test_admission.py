@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medvouch.errors import InputError
+from medvouch.formats.directive import PURPOSES, RECOVERY, ROLLBACK, UPDATE
 from medvouch.update import refusals
 from medvouch.update.admission import MAX_URL, Installed, Url, admit, check_url
 from support.refusing import assert_refused
@@ -15,18 +16,40 @@ ALLOWED = ("https://updates.example/medvouch", "http://10.0.0.7:8080/", "https:/
 
 
 def test_newer_and_at_the_floor() -> None:
-    admit(PLAN, Installed(sequence=PLAN.sequence - 1, floor=PLAN.security_epoch))
-    admit(PLAN, Installed(sequence=0, floor=0))
+    for purpose in (UPDATE, RECOVERY):
+        admit(PLAN, Installed(PLAN.sequence - 1, 1, floor=PLAN.security_epoch), purpose)
+        admit(PLAN, Installed(0, 0, floor=0), purpose)
 
 
 @pytest.mark.parametrize("installed", [PLAN.sequence, PLAN.sequence + 1])
 def test_not_newer(installed: int) -> None:
-    assert_refused(refusals.SEQUENCE_NOT_HIGHER, admit, PLAN, Installed(installed, 0))
+    for purpose in (UPDATE, RECOVERY):
+        assert_refused(refusals.SEQUENCE_NOT_HIGHER, admit, PLAN, Installed(installed, 2, 0), purpose)
 
 
-def test_below_the_floor() -> None:
-    refusal = assert_refused(refusals.EPOCH_BELOW_FLOOR, admit, PLAN, Installed(0, PLAN.security_epoch + 1))
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_below_the_floor(purpose: str) -> None:
+    installed = Installed(PLAN.sequence + 1 if purpose == ROLLBACK else 0, 2, PLAN.security_epoch + 1)
+    refusal = assert_refused(refusals.EPOCH_BELOW_FLOOR, admit, PLAN, installed, purpose)
     assert refusal.detail == "security epoch 2 of 1.1.0 where the floor is 3"
+
+
+def test_back_within_the_epoch() -> None:
+    admit(PLAN, Installed(PLAN.sequence + 1, PLAN.security_epoch, floor=PLAN.security_epoch), ROLLBACK)
+    admit(PLAN, Installed(PLAN.sequence + 9, PLAN.security_epoch, floor=0), ROLLBACK)
+
+
+@pytest.mark.parametrize("epoch", [PLAN.security_epoch - 1, PLAN.security_epoch + 1])
+def test_back_out_of_the_epoch(epoch: int) -> None:
+    refusal = assert_refused(
+        refusals.ROLLBACK_OTHER_EPOCH, admit, PLAN, Installed(PLAN.sequence + 1, epoch, 0), ROLLBACK
+    )
+    assert refusal.detail == f"security epoch 2 of 1.1.0 where {epoch} is installed"
+
+
+@pytest.mark.parametrize("installed", [PLAN.sequence, PLAN.sequence - 1])
+def test_a_rollback_that_leads_on(installed: int) -> None:
+    assert_refused(refusals.SEQUENCE_NOT_LOWER, admit, PLAN, Installed(installed, 2, 0), ROLLBACK)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from medvouch.update import refusals
-from medvouch.update.transitions import OUTCOMES, REPLACEABLE, TRANSITIONS, Cause, Update, advance
+from medvouch.update.transitions import ESCAPABLE, OUTCOMES, REPLACEABLE, TRANSITIONS, Cause, Update, advance
 from support.refusing import assert_refused
 
 
@@ -29,6 +29,13 @@ def test_the_next_update_waits_for_the_end_of_the_last() -> None:
     held_up = {Update.STAGED}
     assert {state for state, cause in TRANSITIONS if cause is Cause.NOTIFY} == REPLACEABLE | held_up
     assert not {Update.STAGED, Update.ACTIVATED, Update.BOOTED, Update.SELF_CHECKED} & REPLACEABLE
+
+
+@pytest.mark.parametrize("cause", [Cause.ROLL_BACK, Cause.RECOVER])
+def test_a_way_out_waits_for_no_verdict(cause: Cause) -> None:
+    held_up = {Update.STAGED}
+    assert {state for state, each in TRANSITIONS if each is cause} == ESCAPABLE | held_up
+    assert {Update.SELF_CHECKED} == ESCAPABLE - REPLACEABLE
 
 
 def test_only_a_verdict_makes_it_attested() -> None:
