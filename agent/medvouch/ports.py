@@ -114,6 +114,10 @@ class Tpm(Protocol):
         """
         ...
 
+    def nv_write(self, index: int, auth: bytes, data: bytes) -> None:
+        """TPM2_NV_Write from the first byte on, with the index's own auth; at most what one command takes."""
+        ...
+
     def nv_extend(self, index: int, auth: bytes, data: bytes) -> None:
         """TPM2_NV_Extend with the index's own auth."""
         ...

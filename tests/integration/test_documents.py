@@ -84,7 +84,7 @@ def test_what_the_how_to_publishes_is_what_a_device_installs() -> None:
     folder, now = ROOT / "build" / "how-to", int(time.time())
     root = (folder / "root.json").read_bytes()
     files = FromFiles(FileMetadataStore(folder / "repository"))
-    mirrors = Mirrors(lambda base: Repository(base, files, Shelf(), lambda: now, root), Places(BASE))
+    mirrors = Mirrors(lambda base, _: Repository(base, files, Shelf(), lambda: now, root), Places(BASE))
     mirrors.refresh()
     release, quality = (
         TrustedRole(role, [load_private_pem((folder / name / "key.pem").read_bytes()).public_key() for name in names],

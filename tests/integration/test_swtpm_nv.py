@@ -25,13 +25,14 @@ from medvouch.crypto.tpm import nv_name, public_key, verify_attest
 from medvouch.errors import TpmFault
 from medvouch.formats.tpm import NvInfo
 from medvouch.formats.tpm_public import NvAttribute, NvPublic, Public
+from medvouch.formats.tuf_versions import Versions
 from medvouch_sim.swtpm import SwTpm, SwTpmTcti
 from support.authorities import key
 from support.swtpms import powered
 from support.tpms import OsEntropy
 
 LEDGER = nv_layout(key("floor").public_key(), b"")
-COUNTER, HEAD = LEDGER["ledger-counter"], LEDGER["ledger-head"]
+COUNTER, HEAD, VERSIONS = LEDGER["ledger-counter"], LEDGER["ledger-head"], LEDGER["tuf-versions"]
 AUTH = b"a" * 32
 CLEAR = 0x126
 TRANSIENT_SLOTS = 3
@@ -53,6 +54,22 @@ def test_a_counter_counts_from_wherever_the_tpm_begins(tmp_path: Path) -> None:
         public = tpm.nv_read_public(COUNTER.index)
         assert public is not None
         assert NvPublic.parse(public).attributes == COUNTER.attributes | NvAttribute.WRITTEN
+
+
+def test_versions_are_there_from_the_first_write_on_and_gone_with_the_index(tmp_path: Path) -> None:
+    with powered(tmp_path / "tpm") as (_, tpm):
+        with pytest.raises(TpmFault, match="not defined"):
+            tpm.nv_read(VERSIONS.index, AUTH)
+        tpm.nv_define(VERSIONS.encode(), AUTH)
+        with pytest.raises(TpmFault, match="never written"):
+            tpm.nv_read(VERSIONS.index, AUTH)
+        with pytest.raises(TpmFault, match="an authorisation value is wrong"):
+            tpm.nv_write(VERSIONS.index, b"another", bytes(24))
+        for versions in (Versions(1, 2, 3), Versions(2**64 - 1, 0, 7)):
+            tpm.nv_write(VERSIONS.index, AUTH, versions.encode())
+            assert Versions.parse(tpm.nv_read(VERSIONS.index, AUTH)) == versions
+        with pytest.raises(TpmFault, match=r"tpm-refused.*TPM2_NV_Write"):
+            tpm.nv_write(VERSIONS.index, AUTH, bytes(25))
 
 
 def test_an_extend_index_holds_the_hash_of_all_that_it_was_given(tmp_path: Path) -> None:

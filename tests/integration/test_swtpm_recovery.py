@@ -17,8 +17,9 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.tpm import PcrSelection
 from medvouch.formats.tpm_public import NvAttribute, NvPublic, Public
 from medvouch.ports import CreatedKey, KeyHandle
-from medvouch_sim.swtpm import SwTpm, SwTpmTcti, command
+from medvouch_sim.swtpm import SwTpm, command
 from support.tpms import OsEntropy
+from support.unsteady import UnsteadyTcti
 
 QUOTES = int(os.environ.get("MEDVOUCH_QUOTES", "300"))
 """`make soak` sets 10,000."""
@@ -27,32 +28,6 @@ PARENT, LAK = 0x81016D00, 0x81016D01
 COUNTER = 0x01800001
 AUTH = b"auth"
 QUOTE, READ_CLOCK, NV_INCREMENT = (code.to_bytes(4, "big") for code in (0x158, 0x181, 0x134))
-
-
-class UnsteadyTcti(SwTpmTcti):
-    """A way to the TPM that can be cut, before a command arrives or after; and a TPM that puts commands off."""
-
-    def __init__(self, chip: SwTpm) -> None:
-        super().__init__(chip)
-        self.chip = chip
-        self.cut = False
-        self.swallow = b""
-        self.answers: dict[bytes, list[int]] = {}
-        self.sent: list[bytes] = []
-
-    def do_transmit(self, command: bytes) -> None:
-        code = bytes(command[6:10])
-        self.sent.append(code)
-        if self.cut:
-            raise TpmFault("tpm-unreachable", "the line is cut")
-        if self.answers.get(code):
-            refused = b"\x80\x01\0\0\0\x0a" + self.answers[code].pop(0).to_bytes(4, "big")
-            self._response = lambda: refused
-            return
-        super().do_transmit(command)
-        if code == self.swallow:
-            self.cut = True
-            raise TpmFault("tpm-unreachable", "the answer was lost")
 
 
 def handles(chip: SwTpm, first: int) -> int:

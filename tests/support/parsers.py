@@ -82,6 +82,7 @@ from medvouch.formats.tcg_csr import CsrContent, IdevidCsr
 from medvouch.formats.tpm import Attest, PcrSelection, Signature
 from medvouch.formats.tpm_public import NvPublic, Public
 from medvouch.formats.trust import TrustDocument
+from medvouch.formats.tuf_versions import Versions
 from medvouch.formats.update import FetchJournal, InstalledRelease, UpdateRecord
 from medvouch.messages import payloads, topics
 from medvouch.release.draft import Draft
@@ -325,6 +326,7 @@ TARGETS: Mapping[str, Target] = {
     "tpm-public": each(_tpm_public, NvPublic.parse),
     "trust": exact(TrustDocument.parse),
     "tuf": Target(_metadata),
+    "tuf-versions": exact(Versions.parse),
     "uefi": each(
         uefi.Variable.parse,
         uefi.Variable.parse_authority,

@@ -21,7 +21,8 @@ from tuf.api.metadata import (
 )
 
 from medvouch.errors import NetworkFault
-from medvouch.update.repository import Repository, Versions
+from medvouch.formats.tuf_versions import Versions
+from medvouch.update.repository import Repository
 
 BASE = "http://repository.example/tuf"
 NOW = 1_800_000_000

@@ -66,6 +66,11 @@ class TssNv(TssStack):
                 for offset in range(0, public.size, step)
             )
 
+    def nv_write(self, index: int, auth: bytes, data: bytes) -> None:
+        """TPM2_NV_Write."""
+        with self._nv(index, auth) as handle, command("TPM2_NV_Write"):
+            self._esapi.nv_write(handle, data)
+
     def nv_extend(self, index: int, auth: bytes, data: bytes) -> None:
         """TPM2_NV_Extend."""
         with self._nv(index, auth) as handle, command("TPM2_NV_Extend"):

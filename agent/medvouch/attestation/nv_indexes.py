@@ -12,14 +12,19 @@ from medvouch.crypto.tpm import nv_name
 from medvouch.errors import Refusal
 from medvouch.formats.tpm_public import NvAttribute, NvPublic
 
+LATER = frozenset({"tuf-versions"})
+"""Names of `nv_layout` that agents of before did not define; their devices enrol all the same."""
+
 
 def verified_names(publics: Mapping[str, bytes], floor_authority: PublicKey, ueid: bytes) -> Mapping[str, bytes]:
     """The Names that exactly the indexes of `nv_layout` have from their first write on (Part 2, 13.4: WRITTEN).
 
+    Those of LATER may be missing.
+
     `ueid` is the device's, `publics` are TPMS_NV_PUBLIC by name. Raises InputError `tpm-*`, Refusal `nv-index-wrong`.
     """
     layout = nv_layout(floor_authority, ueid)
-    if publics.keys() != layout.keys():
+    if publics.keys() | LATER != layout.keys():
         raise Refusal(refusals.NV_INDEX_WRONG, f"{sorted(publics)} where {sorted(layout)} are wanted")
     return {name: _name(NvPublic.parse(public), layout[name], name) for name, public in publics.items()}
 

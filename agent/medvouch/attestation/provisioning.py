@@ -30,6 +30,7 @@ from medvouch.formats.tpm_public import (
     SchemeAlg,
     Symmetric,
 )
+from medvouch.formats.tuf_versions import NONE_SEEN, VERSIONS_BYTES
 from medvouch.ports import CreatedKey, Entropy, KeyHandle, Tpm
 
 EK_CERTIFICATE_INDEX = 0x01C0000A
@@ -46,6 +47,9 @@ LEDGER_HEAD = 0x01806D01
 """Extended with every checkpoint's root."""
 FLOOR_COUNTER = 0x01806D02
 """The security epoch below which no release is installed; only the floor authority's approvals raise it."""
+
+TUF_VERSIONS = 0x01806D03
+"""The versions of the update repository that the device has seen (`formats.tuf_versions`)."""
 
 AUTH_BYTES = 32
 
@@ -98,7 +102,7 @@ LDEVID_TEMPLATE = _template(_IN_SERVICE | ObjectAttribute.SIGN, _SIGNING, "", _N
 
 
 def nv_layout(floor_authority: PublicKey, reference: bytes) -> Mapping[str, NvPublic]:
-    """The NV indexes as they are defined, by name: `ledger-counter`, `ledger-head`, `floor`.
+    """The NV indexes as they are defined, by name: `ledger-counter`, `ledger-head`, `floor`, `tuf-versions`.
 
     None counts for dictionary attacks: power cuts would lock the TPM. All may be read with the auth that is made for
     them; the floor's counter is moved only by policies that the floor authority signed for the device `reference`
@@ -112,6 +116,7 @@ def nv_layout(floor_authority: PublicKey, reference: bytes) -> Mapping[str, NvPu
         "ledger-counter": NvPublic(LEDGER_COUNTER, HashAlg.SHA256, ledger | NvAttribute.COUNTER, b"", 8),
         "ledger-head": NvPublic(LEDGER_HEAD, HashAlg.SHA256, ledger | NvAttribute.EXTEND, b"", HashAlg.SHA256.size),
         "floor": NvPublic(FLOOR_COUNTER, HashAlg.SHA256, floor, floor_policy, 8),
+        "tuf-versions": NvPublic(TUF_VERSIONS, HashAlg.SHA256, ledger, b"", VERSIONS_BYTES),
     }
 
 
@@ -159,6 +164,7 @@ def provision(tpm: Tpm, entropy: Entropy, floor_authority: PublicKey) -> Provisi
     parent_public, lak_public, ldevid = _make_keys(tpm)
     ek_public = _primary_public(tpm, EK_TEMPLATE)
     nv_publics, nv_auths = _define_indexes(tpm, entropy, nv_layout(floor_authority, ueid(ek_hash(ek_public))))
+    tpm.nv_write(TUF_VERSIONS, nv_auths["tuf-versions"], NONE_SEEN.encode())  # so that one defined anew shows
     return Provisioned(
         ek_public=ek_public,
         idevid_public=_primary_public(tpm, IDEVID_TEMPLATE),

@@ -178,7 +178,7 @@ def _updates(config: Config, trust: TrustDocument) -> Updates | None:
         slots=FileSlots(settings.slots),
         fetcher=fetcher,
         places=Places(settings.repository, settings.mirrors, settings.payloads),
-        repository=lambda base, now: Repository(base, fetcher, metadata, now, root),
+        repository=lambda base, now, floor: Repository(base, fetcher, metadata, now, root, floor=floor),
         device_class=DeviceClass.named(settings.vendor, settings.class_name),
         allowed=settings.payloads,
         release=role_of(trust, "release"),

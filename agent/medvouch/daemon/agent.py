@@ -29,6 +29,7 @@ from medvouch.daemon.holding import Holding
 from medvouch.daemon.link import watch_link
 from medvouch.daemon.mirrors import Mirrors, folder_url
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
+from medvouch.daemon.refreshing import Refreshing
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.service import Service
@@ -39,6 +40,7 @@ from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
 from medvouch.daemon.trust_adoption import TrustAdoption, TrustedTime
 from medvouch.daemon.update_source import UpdateSource
 from medvouch.daemon.updating import Updating
+from medvouch.daemon.versions import VersionMemory
 from medvouch.daemon.worker import Worker, outlast
 from medvouch.daemon.workload import Workload
 from medvouch.errors import InputError, Refusal, TpmFault
@@ -247,7 +249,7 @@ class Agent:
         if parts is None or attesting is None:
             return None
         time = TrustedTime(around.clock, self.standing, parts.built)
-        mirrors = Mirrors(lambda base: parts.repository(base, time.now), parts.places)
+        mirrors = Mirrors(lambda base, floor: parts.repository(base, time.now, floor), parts.places)
         source = UpdateSource(
             mirrors=mirrors,
             ueid=identity.ueid,
@@ -269,6 +271,9 @@ class Agent:
         )
         workload = Workload(parts.busy, self.health)
         holding = Holding(self.standing, reporter, self.health, time, parts.windows, workload, parts.reboot)
+        trust = TrustAdoption(
+            mirrors, parts.trust_version, parts.check_trust, self.standing, self._store, recorder, reporter
+        )
         updating = Updating(
             source,
             Staging(Delivery(parts.slots, parts.fetcher, self._store, parts.places), reporter, holding.restart),
@@ -277,9 +282,7 @@ class Agent:
             recorder,
             reporter,
             self.health,
-            TrustAdoption(
-                mirrors, parts.trust_version, parts.check_trust, self.standing, self._store, recorder, reporter
-            ),
+            Refreshing(mirrors, VersionMemory(around.tpm, self._worker, identity), trust),
             Consent(self.standing, recorder, reporter, holding),
             DataMigration(parts.migrate, parts.slots, self._store, self.standing, recorder, reporter, self.health),
             lambda: self._worker.run(lambda: security_epoch(around.tpm, identity)),

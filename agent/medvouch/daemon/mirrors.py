@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from medvouch.errors import InputError, MedvouchError, NetworkFault, Refusal
+from medvouch.formats.tuf_versions import NONE_SEEN, Versions
 from medvouch.update.repository import Repository
 
 log = logging.getLogger(__name__)
@@ -52,9 +53,12 @@ def folder_url(path: str) -> str:
 
 
 class Mirrors:
-    """The repository as the first place has it that shows a state to be believed. `make` gets a base URL."""
+    """The repository as the first place has it that shows a state to be believed.
 
-    def __init__(self, make: Callable[[str], Repository], places: Places) -> None:
+    `make` gets a base URL, and the versions below which nothing is.
+    """
+
+    def __init__(self, make: Callable[[str, Versions], Repository], places: Places) -> None:
         self._make = make
         self._places = places
         self._current: Repository | None = None
@@ -65,12 +69,12 @@ class Mirrors:
         assert self._current is not None, "refresh() comes first"
         return self._current
 
-    def refresh(self, only: str = "") -> Repository:
+    def refresh(self, floor: Versions = NONE_SEEN, only: str = "") -> Repository:
         """Raises what the first place raised that must not be believed, else what the last one did."""
         refused: list[MedvouchError] = []
         failed: list[MedvouchError] = []
         for base in self._places.bases(only):
-            repository = self._make(base)
+            repository = self._make(base, floor)
             try:
                 repository.refresh()
             except (NetworkFault, Refusal, InputError) as error:

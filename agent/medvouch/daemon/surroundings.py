@@ -13,6 +13,7 @@ from medvouch.update.windows import Windows
 
 if TYPE_CHECKING:
     from medvouch.daemon.mirrors import Places
+    from medvouch.formats.tuf_versions import Versions
     from medvouch.update.processor import DeviceClass
     from medvouch.update.repository import Repository  # with tuf; agents without updates do without
 
@@ -77,7 +78,8 @@ class TrustedRoles:
 
 @dataclass(frozen=True)
 class Updates:
-    """What installing needs. `repository` is made with one of the `places` and a source of trusted time (s since 1970).
+    """What installing needs. `repository` is made with one of the `places`, a source of trusted time (s since 1970) and
+    the versions below which it is not believed.
 
     `allowed` are URL prefixes of payloads; `built` is when this software was (s since 1970); `enrolment_roots` (DER)
     issue this device's certificates; `reboot` asks for a restart and returns. `trust_version` is that of the trust
@@ -89,7 +91,7 @@ class Updates:
     slots: Slots
     fetcher: Fetcher
     places: Places
-    repository: Callable[[str, Callable[[], int]], Repository]
+    repository: Callable[[str, Callable[[], int], Versions], Repository]
     device_class: DeviceClass
     allowed: Sequence[str]
     release: TrustedRole

@@ -116,15 +116,8 @@ class UpdateSource:
     allowed: Sequence[str]
     now: Callable[[], int]
 
-    def refresh(self, only: str = "") -> int:
-        """Bring the repository up to date, `only` from this place; the time (s since 1970) that it testifies passed.
-
-        Raises Refusal, InputError where it must not be believed; NetworkFault, StorageFault.
-        """
-        return self.mirrors.refresh(only).testified_time
-
     def look(self, present: Present) -> Offer | None:
-        """What this device is to install; None where there is nothing in it for it. After `refresh`.
+        """What this device is to install; None where there is nothing in it for it. After `mirrors.refresh`.
 
         Raises Refusal, InputError where the directive or the manifest must not be followed, `update-withdrawn` where
         what is under way must not be gone on with; NetworkFault.

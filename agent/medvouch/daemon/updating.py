@@ -19,11 +19,11 @@ from medvouch.daemon.data_migration import DataMigration
 from medvouch.daemon.delivery import FORGOTTEN, JOURNAL_KEY
 from medvouch.daemon.health import Health
 from medvouch.daemon.recording import Circumstances, Recorder
+from medvouch.daemon.refreshing import Refreshing
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.staging import Staging
 from medvouch.daemon.standing import DIRECTIVE_KEY, INSTALLED_KEY, REPORT_KEY, UPDATE_KEY, Change, Standing
-from medvouch.daemon.trust_adoption import TrustAdoption
 from medvouch.daemon.update_source import Offer, Present, UpdateSource
 from medvouch.daemon.update_state import summary
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
@@ -59,7 +59,7 @@ class Updating:
         recorder: Recorder,
         reporter: Reporter,
         health: Health,
-        trust: TrustAdoption,
+        repository: Refreshing,
         consent: Consent,
         data: DataMigration,
         floor: Callable[[], Awaitable[int]],
@@ -72,7 +72,7 @@ class Updating:
         self._recorder = recorder
         self._reporter = reporter
         self._health = health
-        self._trust = trust
+        self._repository = repository
         self.consent = consent
         self._holding = consent.holding
         self._data = data
@@ -251,7 +251,7 @@ class Updating:
 
     async def _chosen(self, last: UpdateRecord | None, only: str) -> UpdateRecord | None:
         """The release to install: the one that was chosen before, or another; None where there is none."""
-        await self._trust.refreshed(await asyncio.to_thread(self._source.refresh, only))
+        await self._repository.refresh(only)
         present = Present(self._standing.installed, last, self._standing.directive, await self._floor())
         under_way = last if last and last.state in (Update.NOTIFIED, Update.STAGED) else None
         try:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from tuf.api.metadata import MetaFile, Root, TargetFile, Targets
 
 from medvouch.errors import InputError, NetworkFault, Refusal
+from medvouch.formats.tuf_versions import NONE_SEEN, Versions
 from medvouch.ports import Fetcher, MetadataStore
 from medvouch.update import metadata, refusals
 from medvouch.update.metadata import Delegator, TrustedMetadata
@@ -34,15 +35,6 @@ TRUST = "trust.cbor"
 
 
 @dataclass(frozen=True)
-class Versions:
-    """Of root, targets and snapshot, for a caller whose memory no restored disk undoes; the agent has none yet."""
-
-    root: int = 0
-    targets: int = 0
-    snapshot: int = 0
-
-
-@dataclass(frozen=True)
 class _Verified:
     """What one refresh verified, and the targets roles by the path of delegations that leads to them."""
 
@@ -54,7 +46,10 @@ class Repository:
     """One TUF repository at `base_url`, with `metadata/` and `targets/` below it.
 
     `root` is the anchor that the image carries: the stored roots count only as a chain from it. `now` is asked once a
-    refresh (seconds since 1970, already made trustworthy). `floor`: lower versions are refused.
+    refresh (seconds since 1970, already made trustworthy). `floor`: lower versions are refused, whatever is stored.
+
+    A root above the floor's that revokes keys of timestamp or snapshot takes the floor of snapshot and targets away:
+    whoever had those keys may have named versions that nobody ever reaches (5.3.11).
     """
 
     def __init__(
@@ -65,7 +60,7 @@ class Repository:
         now: Callable[[], int],
         root: bytes,
         *,
-        floor: Versions = Versions(),
+        floor: Versions = NONE_SEEN,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._fetcher = fetcher
@@ -84,12 +79,12 @@ class Repository:
         """
         self._verified = None
         trusted = TrustedMetadata(self._anchor, self._now())
-        self._follow_roots(trusted)
-        self._check_floor("root", trusted.root.version, self._floor.root)
-        self._load_timestamp(trusted)
+        floor = self._follow_roots(trusted)
+        self._check_floor("root", trusted.root.version, floor.root)
+        self._load_timestamp(trusted, floor)
         self._load_snapshot(trusted)
         targets = self._load_targets(trusted, "targets", trusted.root)
-        self._check_floor("targets", targets.version, self._floor.targets)
+        self._check_floor("targets", targets.version, floor.targets)
         self._verified = _Verified(trusted, {("targets",): targets})
 
     @property
@@ -108,11 +103,15 @@ class Repository:
         assert self._verified is not None, "refresh() comes first"
         return self._verified
 
-    def _follow_roots(self, trusted: TrustedMetadata) -> None:
-        """5.3: from the anchor along the stored roots, then along the repository's, until there is no next one."""
+    def _follow_roots(self, trusted: TrustedMetadata) -> Versions:
+        """5.3: from the anchor along the stored roots, then along the repository's, until there is no next one.
+
+        The floor that holds under the last of them.
+        """
+        floor = self._floor
         while stored := self._store.read(f"{trusted.root.version + 1}.root.json"):
             try:
-                trusted.update_root(stored)
+                floor = self._below(floor, trusted, revoked=trusted.update_root(stored))
             except (InputError, Refusal):
                 break
         for _ in range(MAX_ROTATIONS):
@@ -123,23 +122,28 @@ class Repository:
                 if fault.code != "fetch-not-found":
                     raise
                 break
-            if trusted.update_root(data):
+            if revoked := trusted.update_root(data):
                 self._forget_the_past()
+            floor = self._below(floor, trusted, revoked=revoked)
             self._store.write(name, data)
         trusted.check_root()
+        return floor
+
+    def _below(self, floor: Versions, trusted: TrustedMetadata, *, revoked: bool) -> Versions:
+        return Versions(root=floor.root) if revoked and trusted.root.version > self._floor.root else floor
 
     def _forget_the_past(self) -> None:
         """5.3.11: keys were revoked, perhaps since somebody used them to name versions that nobody ever reaches."""
         for name in ("timestamp.json", "snapshot.json"):
             self._store.remove(name)
 
-    def _load_timestamp(self, trusted: TrustedMetadata) -> None:
+    def _load_timestamp(self, trusted: TrustedMetadata, floor: Versions) -> None:
         if stored := self._store.read("timestamp.json"):
             with suppress(InputError, Refusal):
                 trusted.seen_timestamp(stored)
         data = self._fetch_metadata("timestamp.json", MAX_TIMESTAMP_BYTES)
         newer = trusted.update_timestamp(data)
-        self._check_floor("snapshot", trusted.timestamp.snapshot_meta.version, self._floor.snapshot)
+        self._check_floor("snapshot", trusted.timestamp.snapshot_meta.version, floor.snapshot)
         if newer:
             self._store.write("timestamp.json", data)
 

@@ -15,8 +15,9 @@ from medvouch.adapters import http as http_adapter
 from medvouch.adapters.http import CHUNK_BYTES, HttpFetcher
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.errors import InputError, MedvouchError, NetworkFault, Refusal
+from medvouch.formats.tuf_versions import Versions
 from medvouch.update import refusals
-from medvouch.update.repository import Repository, Versions
+from medvouch.update.repository import Repository
 from medvouch_sim.repository_server import (
     Exchange,
     RepositoryServer,

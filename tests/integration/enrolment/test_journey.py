@@ -12,6 +12,7 @@ from medvouch.attestation.enrolment import Enrolled
 from medvouch.attestation.provisioning import (
     FLOOR_COUNTER,
     IAK_TEMPLATE,
+    TUF_VERSIONS,
     attestation_key,
     load_ldevid,
     nv_layout,
@@ -28,6 +29,7 @@ from medvouch.formats.enrolment import ueid
 from medvouch.formats.identity import DeviceIdentity, OwnershipAuths
 from medvouch.formats.tpm import PcrSelection
 from medvouch.formats.tpm_public import NvAttribute, Public
+from medvouch.formats.tuf_versions import NONE_SEEN, Versions
 from medvouch.ports import CreatedKey
 from medvouch_sim.swtpm import SwTpm
 from support.authorities import NOW, key, root
@@ -121,6 +123,7 @@ def assert_owned(gateway: Gateway, enrolled: Enrolled) -> None:
 
 def assert_in_service_after_a_reset(swtpm: SwTpm, identity: DeviceIdentity) -> None:
     with swtpm, TssTpm(swtpm.tcti()) as tpm:
+        assert Versions.parse(tpm.nv_read(TUF_VERSIONS, identity.nv_auths["tuf-versions"])) == NONE_SEEN
         lak = attestation_key(tpm)
         ldevid = load_ldevid(tpm, CreatedKey(identity.ldevid_public, identity.ldevid_private))
         tpm.quote(lak, b"q", PcrSelection.of({HashAlg.SHA256: [0]}))

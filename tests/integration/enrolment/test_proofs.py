@@ -102,6 +102,22 @@ def test_a_floor_that_others_could_move(
     assert refusal.place == "floor"
 
 
+def test_an_agent_of_before_defines_no_index_for_tuf_versions(
+    authority: EnrolmentAuthority, gateway: Gateway, challenged: Any
+) -> None:
+    """And enrols all the same; without any other index it does not."""
+    publics = challenged.proof.nv_publics
+    for missing in publics:
+        rest = {name: public for name, public in publics.items() if name != missing}
+        message = gateway.sign(replace(challenged.proof, nv_publics=rest))
+        if missing == "tuf-versions":
+            assert authority.answer(challenged.pending, message, NOW).answer
+        else:
+            assert_refused(refusals.NV_INDEX_WRONG, authority.answer, challenged.pending, message, NOW)
+    message = gateway.sign(replace(challenged.proof, nv_publics={**publics, "more": publics["floor"]}))
+    assert_refused(refusals.NV_INDEX_WRONG, authority.answer, challenged.pending, message, NOW)
+
+
 def test_a_floor_that_the_lak_did_not_certify(authority: EnrolmentAuthority, gateway: Gateway, challenged: Any) -> None:
     signed = challenged.proof.certify_floor
     changed = replace(signed, attest=signed.attest[:-1] + bytes([signed.attest[-1] ^ 1]))

@@ -97,7 +97,7 @@ def test_a_device_follows_what_is_directed(
         TrustedRole(name, keys.keys, NOW + DAY, NOW + DAY, keys.threshold)
         for name, keys in (("release", RELEASE_KEYS), ("quality", QUALITY_KEYS))
     )
-    mirrors = Mirrors(lambda _: device(made), Places("http://updates.example/"))
+    mirrors = Mirrors(lambda *_: device(made), Places("http://updates.example/"))
     mirrors.refresh()
     source = UpdateSource(mirrors, UEID, device_id(UEID), release, quality, DEVICE, [URI], lambda: NOW)
     offer = source.look(Present(InstalledRelease("", 0, 0), None, None, 0))

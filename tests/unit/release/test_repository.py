@@ -16,12 +16,13 @@ from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import ConfigFault, InputError, Refusal, StorageFault
 from medvouch.formats.directive import Directive
+from medvouch.formats.tuf_versions import Versions
 from medvouch.ports import MetadataStore
 from medvouch.release.repository import AuthoredRepository, Periods
 from medvouch.release.tuf_signing import RepositoryKeys, SigningKey
 from medvouch.update import refusals
 from medvouch.update.directing import resolve
-from medvouch.update.repository import Repository, Versions
+from medvouch.update.repository import Repository
 from medvouch_sim.publisher import signer
 from support.authoring import BASE, FromFiles, python_tuf_client
 from support.refusing import assert_refused

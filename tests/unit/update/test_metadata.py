@@ -9,13 +9,13 @@ import pytest
 from tuf.api.metadata import MetaFile
 
 from medvouch.errors import InputError, Refusal
+from medvouch.formats.tuf_versions import Versions
 from medvouch.update import refusals
 from medvouch.update.repository import (
     MAX_ROOT_BYTES,
     MAX_SNAPSHOT_BYTES,
     MAX_TARGETS_BYTES,
     MAX_TIMESTAMP_BYTES,
-    Versions,
 )
 from support.refusing import assert_input_refused, assert_refused
 from support.tufs import DAY, NOW, Tuf, moment

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from medvouch.errors import Refusal
+from medvouch.formats.tuf_versions import Versions
 from medvouch.update import refusals
 from medvouch.update.metadata import ISSUED
-from medvouch.update.repository import (
-    Versions,
-)
 from support.refusing import assert_refused
 from support.tufs import LATER, NOW, PowerCut, Tuf
 
@@ -72,6 +70,27 @@ def test_versions_that_nv_remembers(tuf: Tuf, floor: Versions) -> None:
     """The disk was restored to yesterday, and so is what is served."""
     tuf.client(Versions(1, 1, 1)).refresh()
     assert_refused(refusals.REPOSITORY_ROLLED_BACK, tuf.client(floor).refresh)
+
+
+def test_keys_that_were_revoked_take_the_floor_of_what_they_signed_along(tuf: Tuf) -> None:
+    """5.3.11, for whoever had them may have named versions that nobody reaches: once, with the root that revokes."""
+    tuf.rotate("snapshot")
+    tuf.bump("targets")
+    assert_refused(refusals.REPOSITORY_ROLLED_BACK, tuf.client(Versions(2, 9, 9)).refresh)
+    client = tuf.client(Versions(1, 2**70, 2**70))
+    client.refresh()
+    assert client.versions == Versions(2, 2, 2)
+    again = tuf.client(Versions(1, 9, 9))  # power went before NV was written: the root is stored
+    again.refresh()
+    assert_refused(refusals.REPOSITORY_ROLLED_BACK, tuf.client(Versions(3)).refresh)
+
+
+@pytest.mark.parametrize("role", ["root", "targets"])
+def test_other_keys_take_no_floor_along(tuf: Tuf, role: str) -> None:
+    tuf.rotate(role)
+    tuf.bump("targets")
+    assert_refused(refusals.REPOSITORY_ROLLED_BACK, tuf.client(Versions(1, 2, 3)).refresh)
+    tuf.client(Versions(1, 2, 2)).refresh()
 
 
 @pytest.mark.parametrize(
