@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from medvouch.attestation.ownership import open_escrow
 from medvouch.attestation.provisioning import FLOOR_COUNTER
 from medvouch.crypto.floor import approve
 from medvouch.crypto.tpm import software_public
 from medvouch.daemon.floor import FloorKeeper, security_epoch
 from medvouch.formats.enrolment import ueid
 from medvouch.formats.floor import FloorApproval
+from medvouch_sim.fixtures import private_key
 from medvouch_sim.images import build_image
+from medvouch_sim.swtpm import platform_clear
 from support import sites
 from support.sites import Scene, eventually, signer
 from support.store import ledger
@@ -82,6 +86,48 @@ async def test_a_release_of_a_closed_epoch_is_refused_though_it_is_genuine(newer
     assert outcome.error is not None
     assert outcome.error.code == "release-below-floor"
     assert outcome.ear.vector.executables == 96
+
+
+async def enrolled_anew(scene: Scene) -> None:
+    """With an empty state directory and a TPM that nobody owns."""
+    await scene.gateway.stop_agent()
+    shutil.rmtree(scene.gateway.state_dir)
+    mark = scene.mark
+    await scene.gateway.start_agent()
+    await scene.state("health", since=mark)
+
+
+async def test_a_wiped_tpm_enrols_at_its_floor_again_and_not_below(newer: Scene) -> None:
+    """The site's own floor is 0, and the counter begins anew: what the collector remembers is what counts."""
+    assert (await newer.collector.challenger.challenge(newer.device)).error is None
+    await newer.event("floor-raised", security_epoch=2)
+    await eventually(lambda: newer.record.raised_epoch == 2)
+    before = newer.record
+    await newer.commissioned()
+    lockout = open_escrow(before.escrow, private_key("owner"), before.ek_hash).lockout
+    await newer.collector.decommissioner.decommission(newer.device, lockout)
+    await newer.gateway.ended()
+    await enrolled_anew(newer)
+    assert newer.record.attestation_key != before.attestation_key
+    assert (newer.record.floor, newer.agent.standing.security_epoch, await in_tpm(newer)) == (2, 2, 2)
+    await newer.gateway.reboot()
+    assert newer.gateway.release == "1.0.0"
+    outcome = await newer.collector.challenger.challenge(newer.device)
+    assert outcome.error is not None
+    assert outcome.error.code == "release-below-floor"
+
+
+async def test_a_tpm_that_was_wiped_behind_the_collectors_back_does_not_enrol(newer: Scene) -> None:
+    assert (await newer.collector.challenger.challenge(newer.device)).error is None
+    await newer.event("floor-raised", security_epoch=2)
+    await newer.gateway.stop_agent()
+    newer.gateway.tpm.raw(platform_clear(newer.gateway.tpm.platform_auth))
+    shutil.rmtree(newer.gateway.state_dir)
+    mark = newer.mark
+    await newer.gateway.start_agent()
+    refused = await newer.collected("enrolment-refused", since=mark)
+    assert refused["code"] == "ek-already-enrolled"
+    assert newer.collector.registry.floor(newer.record.ek_hash) == 2
 
 
 @pytest.mark.parametrize("state", ["staged", "activated", "booted"])
