@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 JOURNAL_KEY = "fetch"
 INDEX_KEY = "fetch-index"
-FORGOTTEN = {JOURNAL_KEY: None, INDEX_KEY: None}
+UNREAD_KEY = "unread"
+FORGOTTEN = {JOURNAL_KEY: None, INDEX_KEY: None, UNREAD_KEY: None}
 """What to write once an image is where it belongs."""
 
 PROGRESS_STEP = 10

@@ -39,6 +39,11 @@ DATA_MIGRATION_FAILED = RefusalKind(
     "The new release could not make the product's data its own; the device goes back to the old one, which reads it.",
     "run the release's `migrate_command` on a copy of such data; direct the device to a mended release",
 )
+SLOT_LOST = RefusalKind(
+    "slot-lost",
+    "The slot could not be read back, time after time: what was written there is lost.",
+    "replace the device's storage, or the device; the running slot goes on",
+)
 UPDATES_OFF = RefusalKind(
     "updates-off",
     "This device does not install updates by itself.",

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 from medvouch.daemon import refusals
 from medvouch.daemon.ahead import ahead
-from medvouch.daemon.delivery import Delivery
+from medvouch.daemon.delivery import UNREAD_KEY, Delivery
 from medvouch.daemon.reporting import Reporter
 from medvouch.errors import Refusal, StorageFault
 from medvouch.formats.update import UpdateRecord
 from medvouch.ports import Slots
+
+MAX_UNREAD = 5
+"""Times that the medium may fail to give back what was written to it, in all lives of the agent together."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Staging:
     async def stage(self, record: UpdateRecord, only: str = "") -> None:
         """Fetch, write and read back; `only` from this place.
 
-        Raises Refusal `payload-*`, `blocks-mismatch`, `slot-mismatch`; InputError, NetworkFault, StorageFault.
+        Raises Refusal `payload-*`, `blocks-mismatch`, `slot-mismatch`, `slot-lost`; InputError, NetworkFault,
+        StorageFault.
         """
         capacity = await asyncio.to_thread(self.slots.capacity)
         if record.size > capacity:
@@ -48,14 +52,25 @@ class Staging:
         await self.reread(record)
 
     async def reread(self, record: UpdateRecord) -> None:
-        """Hash what the medium holds. Raises Refusal `slot-mismatch`, StorageFault."""
+        """Hash what the medium holds. Raises Refusal `slot-mismatch`; StorageFault where it cannot be read, and at the
+        MAX_UNREAD-th time Refusal `slot-lost`.
+        """
         found = await asyncio.to_thread(self._hash, record)
         if found != record.digest:
             detail = f"slot {record.slot} holds {found.hex()}, the release is {record.digest.hex()}"
             raise Refusal(refusals.SLOT_MISMATCH, detail)
 
     def _hash(self, record: UpdateRecord) -> bytes:
-        return digest_of(self.slots.read(record.slot, record.size))
+        try:
+            return digest_of(self.slots.read(record.slot, record.size))
+        except StorageFault as fault:
+            store = self.delivery.store
+            unread = int(store.get(UNREAD_KEY) or 0) + 1
+            if unread >= MAX_UNREAD:
+                detail = f"slot {record.slot}, {unread} times, at last: {fault.detail}"
+                raise Refusal(refusals.SLOT_LOST, detail) from fault
+            store.put({UNREAD_KEY: str(unread).encode()})
+            raise
 
 
 def digest_of(chunks: Iterable[bytes]) -> bytes:
