@@ -21,6 +21,7 @@ from medvouch.attestation.log_rules import check_log
 from medvouch.attestation.policy import parse_policy
 from medvouch.attestation.semantics import understand
 from medvouch.cli import config
+from medvouch.cli.countersigning import described
 from medvouch.crypto import certificates, jws, keys, tpm, x509
 from medvouch.crypto.escrow import open_sealed
 from medvouch.errors import ConfigFault, InputError, Refusal
@@ -85,6 +86,7 @@ from medvouch.formats.trust import TrustDocument
 from medvouch.formats.tuf_versions import Versions
 from medvouch.formats.update import FetchJournal, InstalledRelease, UpdateRecord
 from medvouch.messages import payloads, topics
+from medvouch.release.apart import read_document
 from medvouch.release.draft import Draft
 from medvouch.update import metadata
 from medvouch.update.admission import Url
@@ -232,6 +234,9 @@ def _metadata(data: bytes) -> None:
             metadata._parse(kinds[role], role, data)
     with suppress(InputError, Refusal):
         metadata.TrustedMetadata(data, 1_800_000_000).update_root(data)
+    with suppress(InputError):
+        _, document = read_document(data)
+        described(document)
 
 
 def _corim(data: bytes) -> None:

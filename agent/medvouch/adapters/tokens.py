@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,24 +102,43 @@ class TokenSigner:
         return raw
 
 
-@contextmanager
-def token_signer(uri: TokenUri) -> Iterator[TokenSigner]:
-    """A signer while the session lasts. Raises ConfigFault `key-unusable`, StorageFault where there is no PIN."""
-    pin = read_bounded(uri.pin_source, MAX_PIN_BYTES).decode("utf-8", "replace").strip()
-    try:
-        token = _library(uri.module).get_token(token_label=uri.token)
-        with token.open(user_pin=pin) as session:
+class OpenTokens(ExitStack):
+    """Sessions with tokens, one with each however many of its keys sign, until it is left: PKCS#11 has one login."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sessions: dict[tuple[Path, str], Any] = {}
+
+    def signer(self, uri: TokenUri) -> TokenSigner:
+        """One of its keys. Raises ConfigFault `key-unusable`, StorageFault where there is no PIN."""
+        try:
+            session = self._session(uri)
             private = session.get_key(pkcs11.ObjectClass.PRIVATE_KEY, label=uri.object)
             public = session.get_key(pkcs11.ObjectClass.PUBLIC_KEY, label=uri.object)
-            yield TokenSigner(private, _public(public))
-    except (PinIncorrect, PinLenRange) as error:
-        raise _unusable("the PIN is wrong") from error
-    except NoSuchToken as error:
-        raise _unusable(f"there is no token {uri.token!r}") from error
-    except NoSuchKey as error:
-        raise _unusable(f"the token has no pair of keys {uri.object!r}") from error
-    except PKCS11Error as error:
-        raise _unusable(f"{uri.module}: {_words(error)}") from error
+            return TokenSigner(private, _public(public))
+        except (PinIncorrect, PinLenRange) as error:
+            raise _unusable("the PIN is wrong") from error
+        except NoSuchToken as error:
+            raise _unusable(f"there is no token {uri.token!r}") from error
+        except NoSuchKey as error:
+            raise _unusable(f"the token has no pair of keys {uri.object!r}") from error
+        except PKCS11Error as error:
+            raise _unusable(f"{uri.module}: {_words(error)}") from error
+
+    def _session(self, uri: TokenUri) -> Any:
+        at = uri.module, uri.token
+        if at not in self._sessions:
+            pin = read_bounded(uri.pin_source, MAX_PIN_BYTES).decode("utf-8", "replace").strip()
+            token = _library(uri.module).get_token(token_label=uri.token)
+            self._sessions[at] = self.enter_context(token.open(user_pin=pin))
+        return self._sessions[at]
+
+
+@contextmanager
+def token_signer(uri: TokenUri) -> Iterator[TokenSigner]:
+    """A signer while its session lasts. Raises as `OpenTokens.signer` does."""
+    with OpenTokens() as tokens:
+        yield tokens.signer(uri)
 
 
 def _library(module: Path) -> Any:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.cli import keys
 from medvouch.cli.inspecting import inspect_suit
 from medvouch.cli.output import show
 from medvouch.cli.parsing import command, existing_file, out_file, part
-from medvouch.crypto.keys import Signer, SoftwareSigner, load_private_pem
-from medvouch.errors import ConfigFault, InputError, StorageFault, UsageFault
+from medvouch.errors import InputError, StorageFault, UsageFault
 from medvouch.formats.cose import Sign
 from medvouch.formats.reference import MAX_SECURITY_EPOCH, ReferenceValues
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from medvouch.cli.parsing import Subparsers
     from medvouch.update.payload import Payload
 
-MAX_KEY_FILE = 1 << 16
-"""Bytes."""
 MAX_SEQUENCE = 2**63 - 1
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+")
 
@@ -86,12 +82,7 @@ def _add_sign(subparsers: Subparsers) -> None:
     parser = command(subparsers, "sign", sign, summary, "medvouch release sign gateway-1.1.0.suit --key quality.pem")
     parser.add_argument("file", type=existing_file, metavar="FILE", help="the envelope; it is replaced")
     what = "a release or quality key: a PEM file, or the pkcs11: URI of one in a token (RFC 7512)"
-    parser.add_argument("--key", required=True, type=_key, metavar="KEY", help=what)
-
-
-def _key(text: str) -> Path | str:
-    """A file, or the URI of a key in a token."""
-    return text if text.startswith("pkcs11:") else existing_file(text)
+    parser.add_argument("--key", required=True, type=keys.key, metavar="KEY", help=what)
 
 
 def _number(text: str) -> int:
@@ -201,29 +192,12 @@ def sign(options: argparse.Namespace) -> int:
         from medvouch.release import manifests  # noqa: PLC0415 - likewise
 
     envelope = read_bounded(options.file, MAX_ENVELOPE_BYTES)
-    with _signer(options.key) as signer:
+    with keys.opened(options.key) as signer:
         try:
             signed = manifests.add_signature(envelope, signer)
         except InputError as error:
             raise _no(options.file, "an envelope of `medvouch release build`", error) from error
     return _written(signed, options.file, options)
-
-
-@contextmanager
-def _signer(key: Path | str) -> Iterator[Signer]:
-    """Of a PEM file, or of a token while its session lasts. ConfigFault `key-unusable` where it is none."""
-    if isinstance(key, str):
-        with part("pkcs11"):
-            from medvouch.adapters import tokens  # noqa: PLC0415 - only who has a token needs it
-        with tokens.token_signer(tokens.TokenUri.parse(key)) as signer:
-            yield signer
-        return
-    try:
-        software = SoftwareSigner(load_private_pem(read_bounded(key, MAX_KEY_FILE)))
-    except InputError as error:
-        detail, remedy = f"{key}: {error.detail}", "name an unencrypted ECDSA key on P-256 or P-384 in PEM"
-        raise ConfigFault("key-unusable", detail, remedy=remedy) from error
-    yield software
 
 
 def _reference(options: argparse.Namespace) -> bytes:

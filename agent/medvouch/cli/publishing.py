@@ -1,53 +1,42 @@
-"""What `medvouch release init|trust|publish|direct` do: files in, a published repository out."""
+"""What `medvouch release init|trust|publish|direct|rotate` do: files in, a published repository out."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tuf.api.metadata import TargetFile
 
 from medvouch.adapters.files import read_bounded
 from medvouch.adapters.metadata import MAX_FILE_BYTES, FileMetadataStore
+from medvouch.cli.countersigning import countersign, prepare, signed_apart
+from medvouch.cli.keys import opened_folder
 from medvouch.cli.output import show
 from medvouch.cli.trusting import read_trust
-from medvouch.crypto.keys import Signer, SoftwareSigner, load_private_pem
 from medvouch.errors import InputError, Refusal, UsageFault
 from medvouch.formats.directive import Directive
 from medvouch.formats.enrolment import device_id
 from medvouch.formats.release import RECORD_NAME, ReleaseRecord
 from medvouch.formats.suit import Envelope
 from medvouch.formats.suit_manifest import Manifest
+from medvouch.release.apart import NONE_APART, ROOT, Documents
 from medvouch.release.gate import check_published
 from medvouch.release.manifests import parse_version
 from medvouch.release.repository import AuthoredRepository
 from medvouch.release.tuf_signing import RepositoryKeys
 from medvouch.update import refusals
 
-MAX_KEY_BYTES = 16 << 10
-KEY_FILES: Mapping[str, str] = {
-    "root": "tuf-root",
-    "targets": "tuf-targets",
-    "releases": "tuf-releases",
-    "director": "director",
-    "snapshot": "tuf-snapshot",
-    "timestamp": "tuf-timestamp",
-}
-"""By role: NAME.pem, NAME-1.pem, NAME-2.pem ..., as many as are at hand."""
 _DAY = 86_400
-
-
-def read_keys(folder: Path) -> RepositoryKeys:
-    """All keys of the repository's roles in a directory. Raises StorageFault, InputError `key-malformed`."""
-    return RepositoryKeys(**{role: _signers(folder, name) for role, name in KEY_FILES.items()})
 
 
 def init(options: argparse.Namespace) -> int:
     """`medvouch release init`."""
-    files, keys = FileMetadataStore(options.repository), read_keys(options.keys)
-    AuthoredRepository.create(files, keys, _now(), bin_bits=options.bins)
+    files, signed = FileMetadataStore(options.repository), signed_apart(options)
+    with opened_folder(options.keys) as keys:
+        AuthoredRepository.create(files, keys, _now(), bin_bits=options.bins, apart=signed)
     anchor = options.repository / "metadata" / "1.root.json"
     document = {"repository": str(options.repository), "root": str(anchor)}
     show(document, [f"new repository in {options.repository}; images carry {anchor}"], as_json=options.json)
@@ -56,12 +45,40 @@ def init(options: argparse.Namespace) -> int:
 
 def trust(options: argparse.Namespace) -> int:
     """`medvouch release trust`."""
-    document, repository = read_trust(options.file), _open(options)
-    return _publish(repository, [repository.set_trust(document.encode())], options)
+    document = read_trust(options.file)
+    with _opened(options) as repository:
+        return _publish(repository, [repository.set_trust(document.encode())], options)
 
 
 def publish(options: argparse.Namespace) -> int:
     """`medvouch release publish`."""
+    files, signed = _release_files(options), signed_apart(options)
+    if ROOT in signed:
+        remedy = "publish it with `medvouch release rotate`"
+        raise UsageFault("usage", "a root is not published with a release", remedy=remedy)
+    with _opened(options) as repository:
+        targets = repository.add_release(options.version, files) if files else []
+        return _publish(repository, targets, options, signed)
+
+
+def rotate(options: argparse.Namespace) -> int:
+    """`medvouch release rotate`."""
+    signed = signed_apart(options)
+    with opened_folder(options.new_keys) as new, _opened(options) as repository:
+        repository.rotate(new, _now(), apart=signed)
+    document = {"repository": str(options.repository), "version": repository.version, "root": repository.root_version}
+    lines = [f"published as version {repository.version}, under root {repository.root_version}"]
+    show(document, lines, as_json=options.json)
+    return 0
+
+
+def metadata(options: argparse.Namespace) -> int:
+    """`medvouch release metadata`."""
+    return prepare(options, _release_files(options), _now())
+
+
+def _release_files(options: argparse.Namespace) -> dict[str, bytes]:
+    """Those of a release to be published, by their names, as the gate saw them; none where no version is named."""
     files: dict[str, bytes] = {}
     for path in options.files:
         if path.name in files:
@@ -71,8 +88,7 @@ def publish(options: argparse.Namespace) -> int:
         raise UsageFault("usage", f"release {options.version} has no files", remedy="name its files")
     if files:
         check_published(options.version, files)
-    repository = _open(options)
-    return _publish(repository, repository.add_release(options.version, files) if files else [], options)
+    return files
 
 
 def published_record(folder: Path) -> ReleaseRecord | None:
@@ -88,13 +104,19 @@ def direct(options: argparse.Namespace) -> int:
     if options.defer_days > options.days:
         detail = f"to be put off for {options.defer_days} days and good for {options.days}"
         raise UsageFault("usage", detail, remedy="let it be good for longer (--days)")
-    repository, now = _open(options), _now()
+    with _opened(options) as repository:
+        directives = list(_directives(repository, options, _now()))
+        targets = [repository.direct(device_id(each.ueid), each.encode()) for each in directives]
+        return _publish(repository, targets, options)
+
+
+def _directives(repository: AuthoredRepository, options: argparse.Namespace, now: int) -> Iterator[Directive]:
     release = repository.release(options.release)
     if release is None:
         raise Refusal(refusals.TARGET_UNKNOWN, f"there is no {options.release}")
     sequence = _sequence(options.release, repository.contents(release))
-    directives = [
-        Directive(
+    for ueid in options.ueids:
+        yield Directive(
             ueid=ueid,
             release=release.path,
             digest=bytes.fromhex(release.hashes["sha256"]),
@@ -104,10 +126,6 @@ def direct(options: argparse.Namespace) -> int:
             purpose=options.purpose,
             defer_until=now + options.defer_days * _DAY if options.defer_days else 0,
         )
-        for ueid in options.ueids
-    ]
-    targets = [repository.direct(device_id(each.ueid), each.encode()) for each in directives]
-    return _publish(repository, targets, options)
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -115,11 +133,19 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "trust": trust,
     "publish": publish,
     "direct": direct,
+    "rotate": rotate,
+    "metadata": metadata,
+    "countersign": countersign,
 }
 
 
-def _publish(repository: AuthoredRepository, targets: Sequence[TargetFile], options: argparse.Namespace) -> int:
-    repository.publish(_now())
+def _publish(
+    repository: AuthoredRepository,
+    targets: Sequence[TargetFile],
+    options: argparse.Namespace,
+    signed: Documents = NONE_APART,
+) -> int:
+    repository.publish(_now(), apart=signed)
     listed = [{"name": t.path, "length": t.length, "sha256": t.hashes["sha256"]} for t in targets]
     lines = [f"{t.path}  {t.length} bytes  {t.hashes['sha256']}" for t in targets]
     document = {"repository": str(options.repository), "version": repository.version, "targets": listed}
@@ -136,19 +162,10 @@ def _sequence(name: str, envelope: bytes) -> int:
         raise InputError(error.code, f"{name}: {error.detail}", place=error.place, remedy=remedy) from error
 
 
-def _open(options: argparse.Namespace) -> AuthoredRepository:
-    return AuthoredRepository.open(FileMetadataStore(options.repository), read_keys(options.keys))
-
-
-def _signers(folder: Path, name: str) -> Sequence[Signer]:
-    signers = []
-    for path in sorted({*folder.glob(f"{name}.pem"), *folder.glob(f"{name}-*.pem")}):
-        try:
-            signers.append(SoftwareSigner(load_private_pem(read_bounded(path, MAX_KEY_BYTES))))
-        except InputError as error:
-            remedy = "put an unencrypted ECDSA P-256 key there, as PEM"
-            raise InputError(error.code, f"{path}: {error.detail}", remedy=remedy) from error
-    return signers
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[AuthoredRepository]:
+    with opened_folder(options.keys) as keys:
+        yield AuthoredRepository.open(FileMetadataStore(options.repository), keys)
 
 
 def _now() -> int:

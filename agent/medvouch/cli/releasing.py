@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medvouch.cli.parsing import Run, command, hex_bytes, part
+from medvouch.cli import keys
+from medvouch.cli.parsing import Run, command, existing_file, hex_bytes, out_file, part
 from medvouch.formats.directive import MAX_TARGET_NAME, PURPOSES, UPDATE
 
 UEID_BYTES = 33
@@ -15,7 +16,11 @@ MAX_DAYS = 3650
 if TYPE_CHECKING:
     from medvouch.cli.parsing import Subparsers
 
-KEYS_HELP = "directory of PEM keys: tuf-root-N, tuf-targets, tuf-releases-N, director, tuf-snapshot, tuf-timestamp"
+KEYS_HELP = (
+    "directory of keys: tuf-root-N, tuf-targets, tuf-releases-N, director, tuf-snapshot, tuf-timestamp; NAME.pem is "
+    "private, or public where somebody else signs, NAME.pkcs11 holds the URI of one in a token"
+)
+APART = ("root", "releases")
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -24,6 +29,9 @@ def add_parsers(subparsers: Subparsers) -> None:
     _add_trust(subparsers)
     _add_publish(subparsers)
     _add_direct(subparsers)
+    _add_rotate(subparsers)
+    _add_metadata(subparsers)
+    _add_countersign(subparsers)
     _add_predict(subparsers)
 
 
@@ -31,6 +39,7 @@ def _add_init(subparsers: Subparsers) -> None:
     example = "medvouch release init --repository repository --keys keys"
     parser = command(subparsers, "init", _run("init"), "make an update repository, with keys of all roles", example)
     _add_places(parser)
+    _add_signed(parser)
     parser.add_argument("--bins", type=int, default=8, metavar="BITS", help="2**BITS bins of directives (default 8)")
 
 
@@ -49,9 +58,9 @@ def _add_publish(subparsers: Subparsers) -> None:
     parser = command(
         subparsers, "publish", _run("publish"), "publish a release, or sign anew that there is none", *examples
     )
-    parser.add_argument("version", nargs="?", metavar="VERSION", help="of the release")
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="target releases/VERSION/FILE")
+    _add_release(parser)
     _add_places(parser)
+    _add_signed(parser)
 
 
 def _add_direct(subparsers: Subparsers) -> None:
@@ -72,6 +81,42 @@ def _add_direct(subparsers: Subparsers) -> None:
     _add_places(parser)
 
 
+def _add_rotate(subparsers: Subparsers) -> None:
+    example = "medvouch release rotate --repository repository --keys keys --new-keys new-keys"
+    summary = "replace keys of the repository, or renew its root (the same directory twice)"
+    parser = command(subparsers, "rotate", _run("rotate"), summary, example)
+    _add_places(parser)
+    what = "likewise, all keys that are to count from now on"
+    parser.add_argument("--new-keys", required=True, type=_folder, metavar="DIR", help=what)
+    _add_signed(parser)
+
+
+def _add_metadata(subparsers: Subparsers) -> None:
+    examples = (
+        "medvouch release metadata 1.1.0 release.suit release.cbor --for releases --repository repository \\\n"
+        "      --out releases.json",
+        "medvouch release metadata --for root --repository repository --new-keys new-keys --out root.json",
+        "medvouch release metadata --for root --new-keys keys --out root.json    (of a repository to be made)",
+    )
+    summary = "write metadata for key holders on other machines to sign"
+    parser = command(subparsers, "metadata", _run("metadata"), summary, *examples)
+    _add_release(parser)
+    parser.add_argument("--for", required=True, choices=APART, dest="role", help="whose keys are to sign it")
+    what = "directory that is served; none: of a repository that is to be made"
+    parser.add_argument("--repository", type=Path, metavar="DIR", help=what)
+    parser.add_argument("--new-keys", type=_folder, metavar="DIR", help=f"that the root is to name; {KEYS_HELP}")
+    parser.add_argument("--out", required=True, type=out_file, metavar="FILE", help="where it goes")
+
+
+def _add_countersign(subparsers: Subparsers) -> None:
+    example = "medvouch release countersign releases.json --key tuf-releases-2.pem"
+    summary = "sign the repository's metadata, beside those who have signed it"
+    parser = command(subparsers, "countersign", _run("countersign"), summary, example)
+    parser.add_argument("file", type=existing_file, metavar="FILE", help="of `release metadata`; it is replaced")
+    what = "a key of the role: a PEM file, or the pkcs11: URI of one in a token (RFC 7512)"
+    parser.add_argument("--key", required=True, type=keys.key, metavar="KEY", help=what)
+
+
 def _add_predict(subparsers: Subparsers) -> None:
     examples = (
         "medvouch release predict gateway-1.0.0.efi gateway-1.1.0.efi",
@@ -89,6 +134,16 @@ def _add_predict(subparsers: Subparsers) -> None:
 def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", required=True, type=Path, metavar="DIR", help="directory that is served")
     parser.add_argument("--keys", required=True, type=_folder, metavar="DIR", help=KEYS_HELP)
+
+
+def _add_release(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("version", nargs="?", metavar="VERSION", help="of the release")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="target releases/VERSION/FILE")
+
+
+def _add_signed(parser: argparse.ArgumentParser) -> None:
+    what = "metadata that others have signed (`release metadata`, `release countersign`); may be given twice"
+    parser.add_argument("--signed", type=existing_file, action="append", default=[], metavar="FILE", help=what)
 
 
 def _run(name: str) -> Run:

@@ -101,4 +101,20 @@ RELEASE_DOCUMENT_MISMATCH = RefusalKind(
     "publish the very files that the gate saw, or pass it again with the new ones",
 )
 
+COUNTERSIGNED_ALREADY = RefusalKind(
+    "countersigned-already",
+    "This key has signed the repository's metadata already; a second signature would count for nothing.",
+    "hand the file on to the next key holder",
+)
+COUNTERSIGNED_TOO_FEW = RefusalKind(
+    "countersigned-too-few",
+    "Fewer of the role's keys have signed its metadata than it takes.",
+    "have the others sign it with `medvouch release countersign`; keys that the repository does not name do not count",
+)
+COUNTERSIGNED_OTHER = RefusalKind(
+    "countersigned-other",
+    "What was signed apart is not what is to be published now.",
+    "prepare it anew with `medvouch release metadata`, from the same files and keys, and have it signed again",
+)
+
 TABLE = refusal_table(globals())

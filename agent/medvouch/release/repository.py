@@ -6,46 +6,36 @@
 
 The published files are the whole state: `open` reads them back. What is changed is held in memory until `publish`,
 which writes contents first, then what names them, timestamp.json last: who reads meanwhile sees the old or the new.
+
+Root and releases may be signed apart: `to_sign` and `next_root` give what is to be signed, and what comes back is taken
+by `create`, `publish` and `rotate` where it says the very same (ADR 49).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from tuf.api.metadata import (
-    DelegatedRole,
-    Delegations,
-    Metadata,
-    MetaFile,
-    Role,
-    Root,
-    Snapshot,
-    SuccinctRoles,
-    TargetFile,
-    Targets,
-    Timestamp,
-)
-from tuf.api.serialization import DeserializationError
+from tuf.api.metadata import Metadata, MetaFile, TargetFile, Targets
 
 from medvouch.crypto.keys import Signer
-from medvouch.errors import ConfigFault, InputError, StorageFault
+from medvouch.errors import ConfigFault, InputError, Refusal
 from medvouch.formats.directive import directive_name
 from medvouch.ports import MetadataStore
-from medvouch.release.tuf_signing import RepositoryKeys, SigningKey, tuf_key
+from medvouch.release import refusals
+from medvouch.release.apart import NONE_APART, RELEASES, ROOT, Documents, add_signature, same_contents
+from medvouch.release.tuf_signing import RepositoryKeys, tuf_key
+from medvouch.release.tuf_state import THRESHOLDS, State, first_state, read_state, required, signing_role
 from medvouch.update.metadata import ISSUED
 
-TOP_LEVEL = ("root", "targets", "snapshot", "timestamp")
-THRESHOLDS = {"root": 2, "targets": 1, "releases": 2, "director": 1, "snapshot": 1, "timestamp": 1}
-BIN_PREFIX = "directives"
 TRUST = "trust.cbor"
 MAX_BIN_BITS = 14
 """16,384 bins: every one is named in the snapshot, which devices read up to 2 MB of."""
 
 _DAY = 86_400
-_Kind = TypeVar("_Kind", Root, Targets, Snapshot, Timestamp)
 
 
 @dataclass(frozen=True)
@@ -63,7 +53,7 @@ class Periods:
 class AuthoredRepository:
     """A repository in `files`, with `metadata/` and `targets/`; one process at a time writes it."""
 
-    def __init__(self, files: MetadataStore, keys: RepositoryKeys, periods: Periods, state: _State) -> None:
+    def __init__(self, files: MetadataStore, keys: RepositoryKeys, periods: Periods, state: State) -> None:
         self._files = files
         self._keys = keys
         self._periods = periods
@@ -80,31 +70,37 @@ class AuthoredRepository:
         *,
         periods: Periods = Periods(),
         bin_bits: int = 8,
+        apart: Documents = NONE_APART,
     ) -> AuthoredRepository:
         """A first version of everything, published: 2 ** `bin_bits` bins of directives. `now` in seconds since 1970.
 
-        Raises ConfigFault `repository-exists`, and `key-missing` where a role has too few keys.
+        Raises ConfigFault `repository-exists`, and `key-missing` where a role has too few keys; Refusal
+        `countersigned-*`.
         """
         if files.read("metadata/timestamp.json") is not None:
             raise ConfigFault("repository-exists", "there is a repository already", remedy="name another directory")
         if not 1 <= bin_bits <= MAX_BIN_BITS:
             raise ConfigFault("repository-bins", f"{bin_bits} bits of bins", remedy=f"1 to {MAX_BIN_BITS} are possible")
-        repository = cls(files, keys, periods, _first_state(keys, bin_bits))
-        repository._check_keys(THRESHOLDS)
-        repository._sign_root(now)
+        repository = cls(files, keys, periods, first_state(keys, bin_bits))
+        repository._check_keys(THRESHOLDS.keys() - apart.keys())
         repository._changed |= set(repository._state.targets)
-        repository.publish(now)
+        repository._publish(now, apart, repository._signed_root(now, apart))
         return repository
 
     @classmethod
     def open(cls, files: MetadataStore, keys: RepositoryKeys, *, periods: Periods = Periods()) -> AuthoredRepository:
         """What stands there. ConfigFault `repository-missing` where nothing does, StorageFault where it is damaged."""
-        return cls(files, keys, periods, _read_state(files))
+        return cls(files, keys, periods, read_state(files))
 
     @property
     def root(self) -> bytes:
         """The newest root as it is published: the anchor for new images."""
-        return _required(self._files, f"metadata/{self._state.root.signed.version}.root.json")
+        return required(self._files, f"metadata/{self.root_version}.root.json")
+
+    @property
+    def root_version(self) -> int:
+        """Of the newest root."""
+        return self._state.root.signed.version
 
     @property
     def version(self) -> int:
@@ -116,7 +112,7 @@ class AuthoredRepository:
     def add_release(self, version: str, files: Mapping[str, bytes]) -> Sequence[TargetFile]:
         """List `releases/VERSION/NAME` for each file, in place of what had that name; needs two of `releases`."""
         _plain("version", version)
-        return [self._add("releases", f"releases/{version}/{_plain('name', n)}", data) for n, data in files.items()]
+        return [self._add(RELEASES, f"releases/{version}/{_plain('name', n)}", data) for n, data in files.items()]
 
     def direct(self, device_id: str, directive: bytes) -> TargetFile:
         """List a device's directive (an encoded `Directive`) in its bin, in place of the last; needs `director`."""
@@ -129,43 +125,65 @@ class AuthoredRepository:
 
     def release(self, name: str) -> TargetFile | None:
         """A target that `releases` lists, published or about to be."""
-        return self._state.targets["releases"].signed.targets.get(name)
+        return self._state.targets[RELEASES].signed.targets.get(name)
 
     def releases(self) -> Sequence[TargetFile]:
         """All targets that `releases` lists, published or about to be."""
-        return list(self._state.targets["releases"].signed.targets.values())
+        return list(self._state.targets[RELEASES].signed.targets.values())
 
     def contents(self, target: TargetFile) -> bytes:
         """What was published as a target; StorageFault `repository-damaged` where that is not there any more."""
         name = f"targets/{target.get_prefixed_paths()[0]}"
         data = self._contents.get(name)
-        return _required(self._files, name) if data is None else data
+        return required(self._files, name) if data is None else data
 
-    def rotate(self, keys: RepositoryKeys, now: int) -> None:
-        """A new root that names `keys` for all roles, signed by old and new root keys; everything is signed anew.
+    def rotate(self, keys: RepositoryKeys, now: int, *, apart: Documents = NONE_APART) -> None:
+        """A new root that names `keys` for all roles, signed by old and new root keys.
 
+        Signed anew is what others signed till now, what says who may sign, and what there are keys for here.
         Publishes at once. Where that was interrupted, devices refuse the repository until it is opened with `keys` and
-        rotated to them again.
+        rotated to them again. Raises as `publish` does.
         """
-        state, old = self._state, self._signers("root")
-        _name_keys(state.root.signed, state.targets, keys, state.bins)
-        self._keys = keys
-        self._check_keys(THRESHOLDS)
-        state.root.signed.version += 1
-        self._sign_root(now, *old)
-        self._changed |= set(state.targets)
-        self.publish(now)
+        old, before = self._state, self._keys
+        self._state, self._keys = copy.deepcopy(old), keys
+        self._state.name(keys)
+        named = {role for role in ("targets", "director") if not _same(old, self._state, role)}
+        self._changed |= named | set(self._state.unsigned()) | {r for r in self._state.targets if self._signable(r)}
+        self._check_keys(self._signing(apart))
+        self._publish(now, apart, self._signed_root(now, apart, (old, before)))
 
-    def publish(self, now: int) -> None:
+    def publish(self, now: int, *, apart: Documents = NONE_APART) -> None:
         """Sign and write all changes, then snapshot and timestamp, which are new each time.
 
         Directives' roles are signed anew when half of their time is over, if their key is here. ConfigFault
-        `key-missing` before anything is written.
+        `key-missing`, Refusal `countersigned-*` before anything is written.
         """
+        self._changed |= set(self._due(now)) | (apart.keys() - {ROOT})
+        self._check_keys(self._signing(apart))
+        self._publish(now, apart)
+
+    # --- what others sign ---------------------------------------------------------------------------------------------
+
+    def to_sign(self, now: int) -> bytes:
+        """The next metadata of `releases`, with all that was added."""
+        return self._next(RELEASES, self._state.targets[RELEASES], now).to_bytes()
+
+    def next_root(self, keys: RepositoryKeys, now: int) -> bytes:
+        """The root that `create` or `rotate` would make with these keys; the old ones' holders sign it, too."""
+        state = copy.deepcopy(self._state)
+        state.name(keys)
+        return self._next(ROOT, state.root, now).to_bytes()
+
+    def _next(self, role: str, metadata: Metadata[Any], now: int) -> Metadata[Any]:
+        return _following(role, metadata, self._periods, now)
+
+    # --- signing ------------------------------------------------------------------------------------------------------
+
+    def _publish(self, now: int, apart: Documents, root: bytes | None = None) -> None:
         state = self._state
-        self._changed |= set(self._due(now))
-        self._check_keys({"snapshot", "timestamp", *map(_signing_role, self._changed)})
-        signed = {role: self._sign(role, state.targets[role], now) for role in sorted(self._changed)}
+        signed = {role: self._signed(role, now, apart.get(role)) for role in sorted(self._changed)}
+        if root is not None:
+            self._files.write(f"metadata/{state.root.signed.version}.root.json", root)
         for name, data in self._contents.items():
             self._files.write(name, data)
         for name, data in signed.items():
@@ -173,7 +191,40 @@ class AuthoredRepository:
         self._publish_top(now, signed)
         self._contents, self._changed = {}, set()
 
-    # --- signing ------------------------------------------------------------------------------------------------------
+    def _signing(self, apart: Documents) -> set[str]:
+        """Roles whose keys have to be here."""
+        return {"snapshot", "timestamp", *map(signing_role, self._changed)} - apart.keys()
+
+    def _signable(self, role: str) -> bool:
+        by = signing_role(role)
+        return len(_here(self._state, self._keys, by)) >= THRESHOLDS[by]
+
+    def _signed(self, role: str, now: int, document: Metadata[Any] | None) -> bytes:
+        """A role below the root, from what came back where somebody signed it apart."""
+        metadata = self._state.targets[role]
+        if document is None:
+            return self._sign(role, metadata, now)
+        _check_agreed(role, self._next(role, metadata, now), document, now)
+        for signer in _here(self._state, self._keys, role):
+            add_signature(document, signer)
+        _check_enough(self._state, role, document)
+        self._state.targets[role] = document
+        return document.to_bytes()
+
+    def _signed_root(self, now: int, apart: Documents, before: tuple[State, RepositoryKeys] | None = None) -> bytes:
+        """By enough of the keys that it names, and of those that the root `before` does."""
+        named = [(self._state, self._keys), *([before] if before else [])]
+        document, root = apart.get(ROOT), self._next(ROOT, self._state.root, now)
+        if document is not None:
+            _check_agreed(ROOT, root, document, now)
+            root = document
+        for state, keys in named:
+            for signer in _here(state, keys, ROOT) if document is not None else _signers(state, keys, ROOT):
+                add_signature(root, signer)
+        for state, _ in named:
+            _check_enough(state, ROOT, root)
+        self._state = replace(self._state, root=root)
+        return root.to_bytes()
 
     def _publish_top(self, now: int, signed: Mapping[str, bytes]) -> None:
         state = self._state
@@ -197,128 +248,76 @@ class AuthoredRepository:
         if self._keys.director:
             for role, metadata in self._state.targets.items():
                 left = metadata.signed.expires.timestamp() - now
-                if _signing_role(role) == "director" and left < self._periods.director / 2:
+                if signing_role(role) == "director" and left < self._periods.director / 2:
                     yield role
 
     def _sign(self, role: str, metadata: Metadata[Any], now: int) -> bytes:
-        by = _signing_role(role)
+        by = signing_role(role)
         if metadata.signatures:
             metadata.signed.version += 1
         metadata.signed.expires = _moment(now + getattr(self._periods, by))
-        return _signed_by(metadata, self._signers(by))
-
-    def _sign_root(self, now: int, *others: Signer) -> None:
-        root = self._state.root
-        root.signed.expires = _moment(now + self._periods.root)
-        data = _signed_by(root, (*others, *self._signers("root")))
-        self._files.write(f"metadata/{root.signed.version}.root.json", data)
+        metadata.signatures.clear()
+        for signer in _signers(self._state, self._keys, by):
+            add_signature(metadata, signer)
+        return metadata.to_bytes()
 
     def _check_keys(self, roles: Iterable[str]) -> None:
         for role in roles:
-            self._signers(role)
-
-    def _signers(self, role: str) -> Sequence[Signer]:
-        """Those that the repository names for the role; ConfigFault `key-missing` where they are too few."""
-        named = self._state.keyids(role)
-        signers = {key.keyid: each for each in getattr(self._keys, role) if (key := tuf_key(each)).keyid in named}
-        if len(signers) < THRESHOLDS[role]:
-            detail = f"{role} is signed by {THRESHOLDS[role]} of its keys, and {len(signers)} of them are here"
-            raise ConfigFault("key-missing", detail, remedy=f"bring the keys that the repository names for {role}")
-        return list(signers.values())
+            _signers(self._state, self._keys, role)
 
 
-@dataclass(frozen=True)
-class _State:
-    """All metadata, as last signed; `targets` by role, delegated ones too."""
-
-    root: Metadata[Root]
-    snapshot: Metadata[Snapshot]
-    timestamp: Metadata[Timestamp]
-    targets: dict[str, Metadata[Targets]]
-
-    @property
-    def bins(self) -> SuccinctRoles:
-        delegations = self.targets["director"].signed.delegations
-        assert delegations is not None
-        assert delegations.succinct_roles is not None
-        return delegations.succinct_roles
-
-    def keyids(self, role: str) -> Collection[str]:
-        """Who may sign it."""
-        if role in TOP_LEVEL:
-            return self.root.signed.roles[role].keyids
-        return self.targets["targets"].signed.get_delegated_role(role).keyids
+def first_root(keys: RepositoryKeys, now: int, periods: Periods = Periods()) -> bytes:
+    """The root that `create` would make with these keys, to be signed apart beforehand."""
+    return _following(ROOT, first_state(keys, 1).root, periods, now).to_bytes()
 
 
-def _first_state(keys: RepositoryKeys, bin_bits: int) -> _State:
-    root = Root(consistent_snapshot=True)
-    bins = SuccinctRoles([], 1, bin_bits, BIN_PREFIX)
-    targets = {role: Targets() for role in ("targets", "releases", "director", *bins.get_roles())}
-    metadata = {role: Metadata(signed) for role, signed in targets.items()}
-    _name_keys(root, metadata, keys, bins)
-    return _State(Metadata(root), Metadata(Snapshot(meta={})), Metadata(Timestamp()), metadata)
+def first_releases(now: int, periods: Periods = Periods()) -> bytes:
+    """The metadata of `releases` that `create` would make, likewise: nothing is released yet."""
+    return _following(RELEASES, Metadata(Targets()), periods, now).to_bytes()
 
 
-def _name_keys(root: Root, targets: Mapping[str, Metadata[Targets]], keys: RepositoryKeys, bins: SuccinctRoles) -> None:
-    """Write who may sign what into root, targets and director."""
-    of = {role: {key.keyid: key for key in map(tuf_key, signers)} for role, signers in keys.named()}
-    root.keys = {keyid: key for role in TOP_LEVEL for keyid, key in of[role].items()}
-    root.roles = {role: Role(list(of[role]), THRESHOLDS[role]) for role in TOP_LEVEL}
-    delegated = [
-        DelegatedRole("releases", list(of["releases"]), THRESHOLDS["releases"], True, ["releases/*/*"]),
-        DelegatedRole("director", list(of["director"]), THRESHOLDS["director"], True, ["directives/*"]),
-    ]
-    targets["targets"].signed.delegations = Delegations(
-        {**of["releases"], **of["director"]}, {role.name: role for role in delegated}
-    )
-    binned = SuccinctRoles(list(of["director"]), THRESHOLDS["director"], bins.bit_length, bins.name_prefix)
-    targets["director"].signed.delegations = Delegations(of["director"], succinct_roles=binned)
+def _following(role: str, metadata: Metadata[Any], periods: Periods, now: int) -> Metadata[Any]:
+    """Its next version, which nobody has signed."""
+    following: Metadata[Any] = Metadata(copy.deepcopy(metadata.signed))
+    following.signed.version += 1 if metadata.signatures else 0
+    following.signed.expires = _moment(now + getattr(periods, role))
+    return following
 
 
-def _read_state(files: MetadataStore) -> _State:
-    if files.read("metadata/timestamp.json") is None:
-        remedy = "name its directory, or make one with `medvouch release init`"
-        raise ConfigFault("repository-missing", "there is no repository", remedy=remedy)
-    timestamp = _read(files, Timestamp, "timestamp.json")
-    snapshot = _read(files, Snapshot, f"{timestamp.signed.snapshot_meta.version}.snapshot.json")
-    targets = {
-        name.removesuffix(".json"): _read(files, Targets, f"{meta.version}.{name}")
-        for name, meta in snapshot.signed.meta.items()
-    }
-    version = 1
-    while files.read(f"metadata/{version + 1}.root.json") is not None:
-        version += 1
-    return _State(_read(files, Root, f"{version}.root.json"), snapshot, timestamp, targets)
+def _here(state: State, keys: RepositoryKeys, role: str) -> list[Signer]:
+    """Those that are named for the role, each once."""
+    named = state.keyids(role)
+    here = {key.keyid: each for each in getattr(keys, role) if (key := tuf_key(each.public_key)).keyid in named}
+    return list(here.values())
 
 
-def _read(files: MetadataStore, kind: type[_Kind], name: str) -> Metadata[_Kind]:
-    try:
-        metadata = Metadata[_Kind].from_bytes(_required(files, f"metadata/{name}"))
-        signed: object = metadata.signed
-    except DeserializationError as error:
-        raise _damaged(name, str(error.__cause__ or error)) from error
-    if not isinstance(signed, kind):
-        raise _damaged(name, f"it holds {type(signed).__name__}")
-    return metadata
+def _signers(state: State, keys: RepositoryKeys, role: str) -> Sequence[Signer]:
+    """The same; ConfigFault `key-missing` where they are too few."""
+    if len(signers := _here(state, keys, role)) < THRESHOLDS[role]:
+        detail = f"{role} is signed by {THRESHOLDS[role]} of its keys, and {len(signers)} of them are here"
+        raise ConfigFault("key-missing", detail, remedy=f"bring the keys that the repository names for {role}")
+    return signers
 
 
-def _required(files: MetadataStore, name: str) -> bytes:
-    data = files.read(name)
-    if data is None:
-        raise _damaged(name, "it is missing")
-    return data
+def _check_agreed(role: str, following: Metadata[Any], document: Metadata[Any], now: int) -> None:
+    """That what was signed apart is what would be signed here."""
+    if document.signed.version != following.signed.version:
+        detail = f"it is version {document.signed.version}, and {following.signed.version} is next"
+        raise Refusal(refusals.COUNTERSIGNED_OTHER, detail, place=role)
+    if document.signed.expires <= _moment(now):
+        raise Refusal(refusals.COUNTERSIGNED_OTHER, "it has run out before it was published", place=role)
+    if not same_contents(following, document):
+        raise Refusal(refusals.COUNTERSIGNED_OTHER, "it names other keys, roles or targets", place=role)
 
 
-def _signing_role(role: str) -> str:
-    """Bins are signed by the director."""
-    return "director" if role.startswith(f"{BIN_PREFIX}-") else role
+def _check_enough(state: State, role: str, document: Metadata[Any]) -> None:
+    if (signed := state.signed_by(role, document)) < THRESHOLDS[role]:
+        detail = f"{signed} of the {THRESHOLDS[role]} that it takes"
+        raise Refusal(refusals.COUNTERSIGNED_TOO_FEW, detail, place=role)
 
 
-def _signed_by(metadata: Metadata[Any], signers: Sequence[Signer]) -> bytes:
-    metadata.signatures.clear()
-    for signer in map(SigningKey, signers):
-        metadata.sign(signer, append=True)
-    return metadata.to_bytes()
+def _same(one: State, other: State, role: str) -> bool:
+    return same_contents(one.targets[role], other.targets[role])
 
 
 def _plain(what: str, text: str) -> str:
@@ -330,7 +329,3 @@ def _plain(what: str, text: str) -> str:
 
 def _moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _damaged(name: str, detail: str) -> StorageFault:
-    return StorageFault("repository-damaged", f"{name}: {detail}", remedy="restore the repository from a backup")

@@ -16,6 +16,7 @@ from medvouch.crypto import cose
 from medvouch.errors import ConfigFault, StorageFault
 from medvouch.release.manifests import build_envelope, integrated
 from medvouch.update.verification import RoleKeys, verify_envelope
+from medvouch_sim import fixtures
 from support.cli import Caller
 from support.refusing import assert_input_refused
 from support.suit import CONTENTS, MANIFEST, QUALITY_KEYS, RELEASE, RELEASE_KEYS, released
@@ -26,7 +27,7 @@ PIN, SO_PIN = "1234", "5678"
 
 @pytest.fixture(scope="module")
 def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A token `release` with pairs `p256`, `p384`, `p521` and `rsa`, and `mixed`, whose halves are of two pairs."""
+    """A token `release` with pairs `p256`, `online`, `p384`, `p521` and `rsa`, and `mixed`, whose halves are of two."""
     folder = tmp_path_factory.mktemp("token")
     (folder / "tokens").mkdir()
     (folder / "pin").write_text(f"{PIN}\n")
@@ -38,7 +39,12 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     library = pkcs11.lib(str(MODULE))
     library.reinitialize()
     with library.get_token(token_label="release").open(rw=True, user_pin=PIN) as session:
-        for label, curve in (("p256", "secp256r1"), ("p384", "secp384r1"), ("p521", "secp521r1")):
+        for label, curve in (
+            ("p256", "secp256r1"),
+            ("online", "secp256r1"),
+            ("p384", "secp384r1"),
+            ("p521", "secp521r1"),
+        ):
             _pair(session, curve, label, label)
         _pair(session, "secp256r1", "mixed", "other")
         _pair(session, "secp256r1", "another", "mixed")
@@ -86,6 +92,35 @@ def test_a_release_signed_with_a_token_beside_a_file(
     called = medvouch("release", "sign", file, "--key", uri(token, "p256", pin="wrong"))
     assert (called.code, called.err.split(";")[0]) == (3, "medvouch: key-unusable: the PIN is wrong")
     assert file.read_bytes() == unsigned
+
+
+def test_a_repository_whose_keys_are_in_a_token_beside_files(
+    token: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of one token, which knows one login."""
+    medvouch, keys, out = Caller(capsys), tmp_path / "keys", tmp_path / "root.json"
+    keys.mkdir()
+    for role in fixtures.ROLES:
+        if role.startswith("tuf-") or role == "director":
+            (keys / f"{role}.pem").write_bytes(fixtures.key_pem(fixtures.private_key(role)))
+    for name, label in (("tuf-snapshot", "online"), ("tuf-timestamp", "online"), ("tuf-root-2", "p256")):
+        (keys / f"{name}.pem").unlink()
+        (keys / f"{name}.pkcs11").write_text(f"{uri(token, label)}\n")
+    (keys / "tuf-root-3.pem").unlink()
+    places = ("--repository", tmp_path / "repository", "--keys", keys)
+    called = medvouch("release", "init", "--bins", "1", *places)
+    assert (called.code, called.err) == (0, "")
+    assert medvouch("release", "publish", *places).out == "published as version 2\n"
+    medvouch("release", "metadata", "--for", "root", *places[:2], "--new-keys", keys, "--out", out)
+    called = medvouch("release", "countersign", out, "--key", uri(token, "p256"), "--json")
+    assert called.json["signed_by"][0] in called.json["roles"]["root"]["keys"]
+
+    (keys / "tuf-root-2.pkcs11").write_text(uri(token, "p256", pin="wrong"))
+    called = medvouch("release", "publish", *places)
+    assert (called.code, "the PIN is wrong" in called.err) == (3, True)
+    (keys / "tuf-root-2.pkcs11").write_text("pkcs11:")
+    called = medvouch("release", "publish", *places)
+    assert (called.code, "tuf-root-2.pkcs11: no URI of a key" in called.err) == (1, True)
 
 
 @pytest.mark.parametrize(

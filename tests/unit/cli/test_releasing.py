@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from medvouch.adapters.metadata import FileMetadataStore
+from medvouch.cli import keys as key_files
 from medvouch.cli import publishing, releasing
 from medvouch.daemon.mirrors import Mirrors, Places
 from medvouch.daemon.update_source import Present, UpdateSource
@@ -221,4 +222,4 @@ def test_without_tuf_it_says_what_is_missing(
 
 
 def test_the_help_names_every_key_file() -> None:
-    assert all(name in releasing.KEYS_HELP for name in publishing.KEY_FILES.values())
+    assert all(name in releasing.KEYS_HELP for name in key_files.KEY_FILES.values())
