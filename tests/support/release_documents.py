@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from medvouch.formats.kev import parse_known_exploited
@@ -135,6 +136,16 @@ def documents(**changes: Any) -> Documents:
 
 def draft(**changes: Any) -> Draft:
     return replace(Draft.parse(TOML.encode()), **changes)
+
+
+def written(folder: Path) -> list[Path]:
+    """All that goes out with the release, its record too, as files; their paths."""
+    docs, record = documents(), passed().encode()
+    named = {"release.suit": docs.envelope, "sbom.cdx.json": docs.sbom, "vex.json": docs.vex, "release.cbor": record}
+    for name, data in {**named, "advisory.json": docs.advisory, "support.json": docs.support}.items():
+        assert data is not None
+        (folder / name).write_bytes(data)
+    return [folder / name for name in (*named, "advisory.json", "support.json")]
 
 
 def passed(given: Draft | None = None, previous: ReleaseRecord | None = None, **changes: Any) -> ReleaseRecord:

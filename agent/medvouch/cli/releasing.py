@@ -52,7 +52,7 @@ def _add_trust(subparsers: Subparsers) -> None:
 
 def _add_publish(subparsers: Subparsers) -> None:
     examples = (
-        "medvouch release publish 1.1.0 release.suit rootfs.img --repository repository --keys keys",
+        "medvouch release publish 1.1.0 release.suit release.cbor *.json --repository repository --keys keys",
         "medvouch release publish --repository repository --keys keys    (once a day: nothing new, and not frozen)",
     )
     parser = command(
@@ -93,7 +93,7 @@ def _add_rotate(subparsers: Subparsers) -> None:
 
 def _add_metadata(subparsers: Subparsers) -> None:
     examples = (
-        "medvouch release metadata 1.1.0 release.suit release.cbor --for releases --repository repository \\\n"
+        "medvouch release metadata 1.1.0 release.suit release.cbor *.json --for releases --repository repository \\\n"
         "      --out releases.json",
         "medvouch release metadata --for root --repository repository --new-keys new-keys --out root.json",
         "medvouch release metadata --for root --new-keys keys --out root.json    (of a repository to be made)",

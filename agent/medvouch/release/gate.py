@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from medvouch.errors import Refusal
+from medvouch.errors import InputError, Refusal
 from medvouch.formats.csaf import ADVISORY, VEX, Csaf
 from medvouch.formats.cyclonedx import Sbom
 from medvouch.formats.openeox import SupportStatement
@@ -76,13 +76,17 @@ def pass_gate(
 
 
 def check_published(version: str, files: Mapping[str, bytes]) -> None:
-    """That files to be published as `version` are what passed the gate, where one of them is a release record.
+    """That files to be published as `version` are what passed the gate: each envelope, and all of a release record.
 
-    Raises InputError `release-*`, Refusal `release-document-mismatch`.
+    What is no envelope may go out without one: no device installs it. Raises InputError `release-*`, Refusal
+    `release-record-missing`, `release-document-mismatch`.
     """
-    if RECORD_NAME not in files:
+    record = ReleaseRecord.parse(files[RECORD_NAME]) if RECORD_NAME in files else None
+    for name, data in files.items():
+        if _is_envelope(data) and (record is None or record.envelope != _sha256(data)):
+            raise Refusal(refusals.RELEASE_RECORD_MISSING, f"{version} has no record of it", place=name)
+    if record is None:
         return
-    record = ReleaseRecord.parse(files[RECORD_NAME])
     if record.version != version:
         detail = f"the record is of {record.version}"
         raise Refusal(refusals.RELEASE_DOCUMENT_MISMATCH, detail, place=RECORD_NAME)
@@ -90,6 +94,15 @@ def check_published(version: str, files: Mapping[str, bytes]) -> None:
     if missing := set(record.documents) - set(digests):
         detail = f"{len(missing)} of the {len(record.documents)} documents that the record names are not there"
         raise Refusal(refusals.RELEASE_DOCUMENT_MISMATCH, detail, place=RECORD_NAME)
+
+
+def _is_envelope(data: bytes) -> bool:
+    """As a device would read it."""
+    try:
+        Envelope.parse(data)
+    except InputError:
+        return False
+    return True
 
 
 def _check_rise(draft: Draft, previous: ReleaseRecord | None) -> None:

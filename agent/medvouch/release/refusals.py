@@ -101,6 +101,11 @@ RELEASE_DOCUMENT_MISMATCH = RefusalKind(
     "publish the very files that the gate saw, or pass it again with the new ones",
 )
 
+RELEASE_RECORD_MISSING = RefusalKind(
+    "release-record-missing",
+    "An envelope is to be published that did not pass the gate: no record beside it names it.",
+    "pass the gate with `medvouch release gate`, and publish its record and all documents with the envelope",
+)
 COUNTERSIGNED_ALREADY = RefusalKind(
     "countersigned-already",
     "This key has signed the repository's metadata already; a second signature would count for nothing.",

@@ -23,12 +23,12 @@ from medvouch_sim import fixtures
 from medvouch_sim.site import Site
 from support.authoring import BASE, FromFiles
 from support.cli import Caller
+from support.release_documents import ENVELOPE, written
 from support.suit import DEVICE, QUALITY_KEYS, RELEASE_KEYS, URI, released
 from support.tufs import DAY, Shelf
 
 UEID = b"\1" + bytes(31) + b"\7"
 NOW = 1_800_000_000
-ENVELOPE = released()
 
 
 @pytest.fixture(autouse=True)
@@ -69,14 +69,13 @@ def device(repository: Path, now: int = NOW) -> Repository:
 def test_from_keys_to_a_directed_device(
     medvouch: Caller, made: Path, site: Site, places: tuple[object, ...], tmp_path: Path
 ) -> None:
-    envelope = tmp_path / "release.suit"
-    envelope.write_bytes(ENVELOPE)
+    files = written(tmp_path)
     called = medvouch("release", "trust", site.trust_path, *places)
     assert (called.code, called.err) == (0, "")
-    called = medvouch("release", "publish", "1.1.0", envelope, *places, "--json")
+    called = medvouch("release", "publish", "1.1.0", *files, *places, "--json")
     digest = hashlib.sha256(ENVELOPE).hexdigest()
     name = "releases/1.1.0/release.suit"
-    assert called.json["targets"] == [{"name": name, "length": len(ENVELOPE), "sha256": digest}]
+    assert called.json["targets"][0] == {"name": name, "length": len(ENVELOPE), "sha256": digest}
     called = medvouch("release", "direct", UEID.hex(), "--release", name, "--days", "2", *places)
     assert called.out.splitlines()[-1] == "published as version 4"
     client = device(made)
@@ -91,8 +90,7 @@ def test_a_device_follows_what_is_directed(
     medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path
 ) -> None:
     """The directive says what the manifest does; whoever directs has nothing to know of it."""
-    (tmp_path / "release.suit").write_bytes(ENVELOPE)
-    medvouch("release", "publish", "1.1.0", tmp_path / "release.suit", *places)
+    medvouch("release", "publish", "1.1.0", *written(tmp_path), *places)
     assert medvouch("release", "direct", UEID.hex(), "--release", "releases/1.1.0/release.suit", *places).code == 0
     release, quality = (
         TrustedRole(name, keys.keys, NOW + DAY, NOW + DAY, keys.threshold)
@@ -109,8 +107,7 @@ def test_a_device_follows_what_is_directed(
 def test_what_a_directive_is_for_and_until_when_it_may_be_put_off(
     medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path
 ) -> None:
-    (tmp_path / "release.suit").write_bytes(ENVELOPE)
-    medvouch("release", "publish", "1.1.0", tmp_path / "release.suit", *places)
+    medvouch("release", "publish", "1.1.0", *written(tmp_path), *places)
     to = ("release", "direct", UEID.hex(), "--release", "releases/1.1.0/release.suit", *places)
 
     def directed(*options: object) -> tuple[str, int]:
@@ -122,6 +119,22 @@ def test_what_a_directive_is_for_and_until_when_it_may_be_put_off(
     assert directed() == ("update", 0)
     assert directed("--purpose", "rollback") == ("rollback", 0)
     assert directed("--purpose", "recovery", "--defer-days", "30") == ("recovery", NOW + 30 * DAY)
+
+
+@pytest.mark.parametrize("step", ["publish", "metadata"])
+def test_a_release_without_its_record_is_not_published(
+    medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path, step: str
+) -> None:
+    files = written(tmp_path)
+    (tmp_path / "other.suit").write_bytes(released())
+    to = places if step == "publish" else (*places[:2], "--for", "releases", "--out", tmp_path / "releases.json")
+    for wrong in (files[:1], files[:3], [*files, tmp_path / "other.suit"]):
+        called = medvouch("release", step, "1.1.0", *wrong, *to)
+        assert (called.code, called.err.count("\n")) == (1, 1)
+        assert called.err.startswith("medvouch: release-record-missing: ")
+    assert "medvouch release gate" in medvouch("release", step, "1.1.0", files[0], *to).err
+    assert not (tmp_path / "releases.json").exists()
+    assert not (made / "metadata" / "2.releases.json").exists()
 
 
 def test_publishing_nothing_new_keeps_it_from_freezing(

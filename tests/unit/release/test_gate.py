@@ -16,6 +16,7 @@ from medvouch.release.gate import check_published
 from support import release_documents as given
 from support.refusing import assert_input_refused, assert_refused
 from support.release_documents import CVE, EXPLOITED, FEATURE, PRODUCT, TOML, documents, draft, passed
+from support.suit import released
 
 
 def parsed(text: str) -> Draft:
@@ -190,12 +191,19 @@ def test_what_is_published_is_what_passed() -> None:
         "support": shown.support or b"",
     }
     check_published("1.1.0", files)
-    check_published("1.1.0", {"release.suit": b"of no record"})
+    check_published("1.1.0", {"notes.txt": b"of no record"})
     assert_refused(refusals.RELEASE_DOCUMENT_MISMATCH, check_published, "1.1.1", files)
     for name, data in files.items():
         if name != "release.cbor":
             altered = {**files, name: data + b" "}
             assert_refused(refusals.RELEASE_DOCUMENT_MISMATCH, check_published, "1.1.0", altered)
+
+
+def test_no_envelope_goes_out_without_its_record() -> None:
+    record, another = passed().encode(), released()
+    for files in ({"x": another}, {"release.cbor": record, "notes.txt": another}):
+        refused = assert_refused(refusals.RELEASE_RECORD_MISSING, check_published, "1.1.0", files)
+        assert refused.place in ("x", "notes.txt")
 
 
 @pytest.mark.parametrize(
