@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from medvouch.crypto.cose import sign1
 from medvouch.formats import cbor
 from medvouch.formats.cose import Sign1
 from medvouch.formats.suit import Envelope, wrapped_digest
@@ -58,6 +59,9 @@ def _good(by: Signers) -> Iterator[Vector]:
     together = (by.blocks(envelope.signed, _FIRST, _SECOND, *QUALITY),)
     yield Vector("good-cose-sign", "none: one COSE_Sign", accepted, replace(envelope, signatures=together).encode())
     stranger = by.enclosed(encoded, _FIRST, _SECOND, *QUALITY, STRANGER)
+    naming = tuple(by.naming(envelope.signed, role) for role in (_FIRST, _SECOND, *QUALITY))
+    kids = "none: each signature names its key (kid: SHA-256 thumbprint)"
+    yield Vector("good-kid", kids, accepted, replace(envelope, signatures=naming).encode())
     yield Vector("good-stranger", "none: a signature by a key that has no say", accepted, stranger.encode())
     yield Vector("good-severed", "none: install and text are severed", accepted, _severed(by).encode())
     dependency = by.dependency()
@@ -154,6 +158,13 @@ def _signatures(by: Signers) -> Iterator[Vector]:
     yield signed("critical-header", "a critical header that nobody knows", few, critical, second, quality)
     other = resigned(cbor.encode({1: -35}))
     yield signed("other-algorithm", "ES384 is named, ES256 was made", few, other, second, quality)
+    beside = by.naming(good.signed, _FIRST, _THIRD)
+    yield signed("kid-of-another", "the kid of a release key that did not sign", few, beside, second, quality)
+    named = by.naming(good.signed, _FIRST), by.naming(good.signed, _SECOND, _FIRST)
+    yield signed("kid-twice", "the second release key names the first", repeated, *named, quality)
+    crowd = [sign1(good.signed, by.signer(STRANGER), protected={"n": n}, detached=True) for n in range(13)]
+    costly = "manifest-signatures-too-many"
+    yield signed("strangers", "13 signatures more that name no key, by a stranger", costly, *good.signatures, *crowd)
     many = [by.block(good.signed, STRANGER)] * 14
     yield signed("too-many-signatures", "17 signatures", "suit-limit", *good.signatures, *many)
     changed = replace(GOOD, sequence_number=12).encode()

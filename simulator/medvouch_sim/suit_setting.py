@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from medvouch.crypto import cose
-from medvouch.crypto.keys import PublicKey, coordinate_size, ecdsa_raw
+from medvouch.crypto.keys import PublicKey, coordinate_size, ecdsa_raw, key_thumbprint
+from medvouch.formats.cose import KID
 from medvouch.formats.suit import Envelope, wrapped_digest
 from medvouch.formats.suit_commands import Code, Command, CommandSequence, Parameters
 from medvouch.formats.suit_manifest import Common, ComponentId, Manifest, Member
@@ -113,6 +114,11 @@ class Signers:
     def block(self, signed: bytes, role: str) -> bytes:
         """A COSE_Sign1 by this role."""
         return cose.sign1(signed, self.signer(role), detached=True)
+
+    def naming(self, signed: bytes, role: str, named: str = "") -> bytes:
+        """The same, with the kid of its own key, or of the one of the role `named`."""
+        key = self.signer(named or role).public_key
+        return cose.sign1(signed, self.signer(role), protected={KID: key_thumbprint(key)}, detached=True)
 
     def blocks(self, signed: bytes, *roles: str) -> bytes:
         """A COSE_Sign by these roles."""

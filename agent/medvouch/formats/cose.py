@@ -18,6 +18,7 @@ MAX_SIGNATURE_BYTES = 1024
 ALG = 1
 CRIT = 2
 CONTENT_TYPE = 3
+KID = 4
 
 Header = Mapping[int | str, Any]
 
@@ -37,6 +38,12 @@ class _Headers:
     def signed_bytes(self) -> bytes:
         """The protected headers as a signature covers them: an empty map counts as nothing (RFC 9052, 4.4)."""
         return b"" if self.protected_bytes == b"\xa0" else self.protected_bytes
+
+    @property
+    def kid(self) -> bytes | None:
+        """Which key signed it, as whoever wrote it says; None also where that is no byte string."""
+        found = self.protected.get(KID, self.unprotected.get(KID))
+        return found if isinstance(found, bytes) else None
 
     def check(self) -> None:
         """Refuse a label in both buckets: which of the two holds would be anybody's guess."""

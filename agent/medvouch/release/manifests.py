@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from medvouch.crypto.cose import sign1
-from medvouch.crypto.keys import Signer, spki
+from medvouch.crypto.keys import Signer, key_thumbprint
 from medvouch.errors import InputError, Refusal
+from medvouch.formats.cose import KID, Header
 from medvouch.formats.suit import Envelope, wrapped_digest
 from medvouch.formats.suit_commands import MAX_VERSION_PARTS, Code, Command, Parameters
 from medvouch.formats.suit_manifest import Common, Manifest, Member
 from medvouch.update import refusals
 from medvouch.update.payload import Payload
 from medvouch.update.processor import EPOCH_LABEL, DeviceClass
-from medvouch.update.verification import signers_of
+from medvouch.update.signatures import signers
 
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8}))*")
 _ON_FAILURE, _ALWAYS = 2, 15
@@ -97,16 +98,12 @@ def add_signature(envelope: bytes, signer: Signer) -> bytes:
     if wrapped_digest(parsed.manifest) != parsed.digest:
         raise Refusal(refusals.MANIFEST_DIGEST_MISMATCH, f"the envelope says {parsed.digest.hex()}")
     Manifest.parse(parsed.manifest)
-    if _has_signed(parsed.signatures, parsed.signed, signer):
+    if signers(parsed, {b"": signer.public_key}):
         raise Refusal(refusals.MANIFEST_KEY_REPEATED, "this key has signed the envelope before")
-    signature = sign1(parsed.signed, signer, detached=True)
+    kid: Header = {KID: key_thumbprint(signer.public_key)}
+    signature = sign1(parsed.signed, signer, protected=kid, detached=True)
     signed = Envelope(parsed.digest, (*parsed.signatures, signature), parsed.manifest, parsed.members, parsed.payloads)
     return Envelope.parse(signed.encode()).encode()
-
-
-def _has_signed(blocks: Iterable[bytes], signed: bytes, signer: Signer) -> bool:
-    key = {spki(signer.public_key): signer.public_key}
-    return any(any(signers_of(block, signed, key)) for block in blocks)
 
 
 def _override(**parameters: bytes | int | str) -> Command:

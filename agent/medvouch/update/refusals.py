@@ -21,6 +21,11 @@ MANIFEST_KEY_REPEATED = RefusalKind(
     "One key signed the manifest twice, which makes fewer approvals look like more.",
     "remove one of the two signatures and have a different person sign",
 )
+MANIFEST_SIGNATURES_TOO_MANY = RefusalKind(
+    "manifest-signatures-too-many",
+    "To find out who signed the manifest would take more work than an honest one needs.",
+    "sign it with `medvouch release sign`, which names the key of each signature; leave out those of strangers",
+)
 MANIFEST_SIGNATURES_TOO_FEW = RefusalKind(
     "manifest-signatures-too-few",
     "Fewer release keys signed the manifest than the role needs.",

@@ -7,18 +7,17 @@ key made it. No key may stand in both, since then one person would be both appro
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
-from medvouch.crypto import cose
 from medvouch.crypto.keys import PublicKey, spki
 from medvouch.errors import InputError, Refusal, RefusalKind
-from medvouch.formats.cose import Sign
-from medvouch.formats.suit import Envelope, signature_block, wrapped_digest
+from medvouch.formats.suit import Envelope, wrapped_digest
 from medvouch.formats.suit_commands import Code, CommandSequence, Parameters
 from medvouch.formats.suit_manifest import ComponentId, Manifest, Member, component_name, load_member
 from medvouch.update import refusals
+from medvouch.update.signatures import signers
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,9 @@ def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys, *, prefix
     1. no key stands in both roles: `manifest-roles-overlap`;
     2. the envelope is well formed: InputError `suit-*`, `cbor-*`, `cose-*`;
     3. the digest is that of the manifest: `manifest-digest-mismatch`;
-    4. no key signed twice: `manifest-key-repeated`. Signatures of strangers neither help nor harm, so that a new key
-       can sign before every device knows it;
+    4. no key signed twice: `manifest-key-repeated`, and to find out who did is little work:
+       `manifest-signatures-too-many`. Signatures of strangers neither help nor harm, so that a new key can sign before
+       every device knows it;
     5. enough different release keys signed: `manifest-signatures-too-few`;
     6. enough different quality keys signed: `manifest-quality-missing`;
     7. the manifest is well formed, InputError, and all of its members are acted upon: `manifest-member-unsupported`;
@@ -76,9 +76,9 @@ def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys, *, prefix
     envelope = Envelope.parse(data)  # 2
     if wrapped_digest(envelope.manifest) != envelope.digest:  # 3
         raise Refusal(refusals.MANIFEST_DIGEST_MISMATCH, f"the envelope says {envelope.digest.hex()}")
-    signers = _signers(envelope, {**ours, **theirs})  # 4
-    by_release = _enough(signers, ours, release.threshold, refusals.MANIFEST_SIGNATURES_TOO_FEW)  # 5
-    by_quality = _enough(signers, theirs, quality.threshold, refusals.MANIFEST_QUALITY_MISSING)  # 6
+    signed = signers(envelope, {**ours, **theirs})  # 4
+    by_release = _enough(signed, ours, release.threshold, refusals.MANIFEST_SIGNATURES_TOO_FEW)  # 5
+    by_quality = _enough(signed, theirs, quality.threshold, refusals.MANIFEST_QUALITY_MISSING)  # 6
     manifest = Manifest.parse(envelope.manifest)  # 7
     if manifest.foreign:
         raise Refusal(refusals.MANIFEST_MEMBER_UNSUPPORTED, f"members {sorted(manifest.foreign)}", place="manifest")
@@ -86,25 +86,6 @@ def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys, *, prefix
     sequences = {**manifest.sequences, **_severed(envelope, manifest)}  # 9
     _check_payloads(envelope, (manifest.common.shared, *sequences.values()))  # 10
     return VerifiedEnvelope(envelope.digest, manifest, sequences, envelope.payloads, by_release, by_quality)
-
-
-def signers_of(block: bytes, signed: bytes, keys: Mapping[bytes, PublicKey]) -> Iterator[bytes | None]:
-    """For each signature of a block over an envelope's `signed`, which of `keys` made it; None where none did."""
-    message = signature_block(block)
-    if not isinstance(message, Sign):
-        yield next((name for name, key in keys.items() if _holds(cose.verify1, block, key, signed)), None)
-        return
-    for each in message.signatures:
-        alone = replace(message, signatures=(each,)).encode()
-        yield next((name for name, key in keys.items() if _holds(cose.verify, alone, [key], signed)), None)
-
-
-def _holds(verify: Callable[..., object], block: bytes, key: PublicKey | list[PublicKey], signed: bytes) -> bool:
-    try:
-        verify(block, key, detached=signed)
-    except Refusal:
-        return False
-    return True
 
 
 def _check_components(manifest: Manifest, signers: Sequence[PublicKey], release: RoleKeys, prefix: ComponentId) -> None:
@@ -122,19 +103,6 @@ def _may_name(prefixes: Sequence[ComponentId] | None, component: ComponentId) ->
 
 def _by_spki(role: RoleKeys) -> dict[bytes, PublicKey]:
     return {spki(key): key for key in role.keys}
-
-
-def _signers(envelope: Envelope, keys: Mapping[bytes, PublicKey]) -> tuple[bytes, ...]:
-    found: list[bytes] = []
-    made = (name for block in envelope.signatures for name in signers_of(block, envelope.signed, keys))
-    for index, signer in enumerate(made):
-        if signer in found:
-            first = found.index(signer)
-            detail = f"the key {hashlib.sha256(signer).hexdigest()} signed more than once"
-            raise Refusal(refusals.MANIFEST_KEY_REPEATED, detail, place=f"signature {index}, after {first}")
-        if signer is not None:
-            found.append(signer)
-    return tuple(found)
 
 
 def _enough(

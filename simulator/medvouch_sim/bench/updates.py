@@ -11,13 +11,21 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from medvouch.crypto.cose import sign1
+from medvouch.crypto.keys import SoftwareSigner, key_thumbprint
 from medvouch.errors import EnvironmentFault, InputError, Refusal
+from medvouch.formats.cose import KID, Header
+from medvouch.formats.suit import MAX_SIGNATURES, Envelope
 from medvouch.release.manifests import build_manifest, integrated, sign_envelope
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass, plan
+from medvouch.update.signatures import MAX_WORK
 from medvouch.update.verification import RoleKeys, verify_envelope
 from medvouch_sim.bench import rauc
 from medvouch_sim.bench.device import IMAGE, Device, install_apart, publish
@@ -213,7 +221,7 @@ def _until_written(device: Device, size: int, process: subprocess.Popen[str]) ->
 
 
 def _refuse(folder: Path, effort: Effort, say: Callable[[str], None]) -> Figure:  # noqa: ARG001 - it needs no disk
-    """The slowest of several: a flipped bit, a signature too few, a stranger's, and another class of devices."""
+    """The slowest of several: a flipped bit, signatures too few, of strangers and of many, another class of devices."""
     say(f"{REFUSE}: {effort.refusals} times")
     ours = DeviceClass.named("devices.example", "gateway-1")
     makers, quality = [signer("release"), signer("release-2")], [signer("quality")]
@@ -235,12 +243,38 @@ def _refuse(folder: Path, effort: Effort, say: Callable[[str], None]) -> Figure:
         "a stranger's signature": envelope(ours, by=["release", "director"]),
         "another class": envelope(DeviceClass.named("devices.example", "other")),
     }
-    took = {what: median(_refusal(data, roles, ours) for _ in range(effort.refusals)) for what, data in bad.items()}
+    cases = {what: (data, roles) for what, data in bad.items()} | dict(_crowds(Envelope.parse(envelope(ours))))
+    took = {what: median(_refusal(*case, ours) for _ in range(effort.refusals)) for what, case in cases.items()}
     slowest = max(took, key=lambda what: took[what])
-    return Figure(REFUSE, round(took[slowest] * 1e3, 3), "ms", f"the slowest of {len(bad)}: {slowest}")
+    return Figure(REFUSE, round(took[slowest] * 1e3, 3), "ms", f"the slowest of {len(cases)}: {slowest}")
 
 
-def _refusal(data: bytes, roles: tuple[RoleKeys, RoleKeys], device: DeviceClass) -> float:
+_Roles = tuple[RoleKeys, RoleKeys]
+_CROWDS = (
+    (ec.SECP256R1(), 64, MAX_SIGNATURES, False),
+    (ec.SECP256R1(), 64, MAX_SIGNATURES, True),
+    (ec.SECP256R1(), MAX_WORK, 1, False),
+    (ec.SECP256R1(), MAX_WORK // MAX_SIGNATURES, MAX_SIGNATURES, False),
+    (ec.SECP384R1(), MAX_WORK // 5, 1, False),
+)
+"""Curve, keys of both roles, strangers who sign, and whether they name their keys: more work than is done, and the most
+that is.
+"""
+
+
+def _crowds(envelope: Envelope) -> Iterator[tuple[str, tuple[bytes, _Roles]]]:
+    """What is worst for whoever checks: many signatures of strangers, roles of many keys."""
+    for curve, number, strangers, named in _CROWDS:
+        keys = [ec.generate_private_key(curve).public_key() for _ in range(number)]
+        signers = [SoftwareSigner(ec.generate_private_key(curve)) for _ in range(strangers)]
+        kids: list[Header] = [{KID: key_thumbprint(each.public_key)} if named else {} for each in signers]
+        pairs = zip(signers, kids, strict=True)
+        blocks = tuple(sign1(envelope.signed, each, protected=kid, detached=True) for each, kid in pairs)
+        what = f"{strangers} strangers{' with kids' if named else ''}, {number} keys on {curve.name}"
+        yield what, (replace(envelope, signatures=blocks).encode(), (RoleKeys(keys[1:]), RoleKeys(keys[:1])))
+
+
+def _refusal(data: bytes, roles: _Roles, device: DeviceClass) -> float:
     started = time.perf_counter()
     try:
         plan(verify_envelope(data, *roles), device)

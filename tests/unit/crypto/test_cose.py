@@ -81,6 +81,9 @@ def test_the_signer_decides_the_algorithm() -> None:
 )
 def test_fully_specified_and_edwards_algorithms(data: bytes, key: PublicKey) -> None:
     assert cose.verify1(data, key).payload == b"payload"
+    (claim,) = cose.claims(Sign1.parse(data), b"payload")
+    assert claim.fits(key)
+    claim.check(key)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +108,32 @@ def test_fully_specified_and_edwards_algorithms(data: bytes, key: PublicKey) -> 
 )  # fmt: skip
 def test_algorithms_that_do_not_fit(data: bytes, key: PublicKey) -> None:
     refused(refusals.COSE_ALGORITHM, data, key)
+    (claim,) = cose.claims(Sign1.parse(data), b"payload")
+    assert not claim.fits(key)
+
+
+def test_a_signature_of_another_length_fits_no_key() -> None:
+    (claim,) = cose.claims(Sign1.parse(signed_as(-7)), b"payload")
+    assert claim.fits(ALICE.public_key)
+    assert claim.fits(BOB.public_key)
+    assert not claim.fits(P384.public_key)
+    with pytest.raises(Refusal) as caught:
+        claim.check(BOB.public_key)
+    assert caught.value.kind is refusals.COSE_SIGNATURE_INVALID
+
+
+def test_claims_of_a_message_of_several() -> None:
+    made = list(cose.claims(Sign.parse(sign(ALICE, P384, block={4: b"who"})), b"payload"))
+    assert [(claim.algorithm, claim.kid) for claim in made] == [(-7, b"who"), (-35, b"who")]
+    for claim, signer in zip(made, (ALICE, P384), strict=True):
+        claim.check(signer.public_key)
+    for critical in (sign(ALICE, protected={2: [99], 99: 1}), sign(ALICE, block={2: [99], 99: 1})):
+        assert [claim.algorithm for claim in cose.claims(Sign.parse(critical), b"payload")] == [None]
+
+
+def test_work() -> None:
+    assert [cose.work(key) for key in (ALICE.public_key, ED25519.public_key())] == [1, 1]
+    assert [cose.work(key) for key in (P384.public_key, ED448.public_key(), RSA.public_key())] == [5, 5, 5]
 
 
 @pytest.mark.parametrize("algorithm", [None, "ES256", True])
