@@ -16,33 +16,24 @@ from medvouch.crypto.keys import key_thumbprint
 from medvouch.daemon import data_key, refusals
 from medvouch.daemon.attesting import AttestingService, Verdicts
 from medvouch.daemon.commanding import CommandDesk
-from medvouch.daemon.consenting import Consent, Order
-from medvouch.daemon.data_migration import DataMigration
+from medvouch.daemon.consenting import Order
 from medvouch.daemon.decommissioning import Decommissioning
-from medvouch.daemon.delivery import Delivery
 from medvouch.daemon.departing import Departure
 from medvouch.daemon.enrolling import enrol
 from medvouch.daemon.exporting import export
-from medvouch.daemon.floor import Authority, FloorKeeper, security_epoch
+from medvouch.daemon.floor import Authority, FloorKeeper
 from medvouch.daemon.health import Health
-from medvouch.daemon.holding import Holding
 from medvouch.daemon.link import watch_link
-from medvouch.daemon.mirrors import Mirrors, folder_url
+from medvouch.daemon.mirrors import folder_url
 from medvouch.daemon.recording import INDEXES, Circumstances, Pen, Recorder
-from medvouch.daemon.refreshing import Refreshing
 from medvouch.daemon.reporting import Reporter
-from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.service import Service
-from medvouch.daemon.staging import Staging
 from medvouch.daemon.standing import Standing
 from medvouch.daemon.storage import WatchedStore
 from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
-from medvouch.daemon.trust_adoption import TrustAdoption, TrustedTime
-from medvouch.daemon.update_source import UpdateSource
+from medvouch.daemon.update_assembly import UpdateAssembly
 from medvouch.daemon.updating import Updating
-from medvouch.daemon.versions import VersionMemory
 from medvouch.daemon.worker import Worker, outlast
-from medvouch.daemon.workload import Workload
 from medvouch.errors import InputError, Refusal, TpmFault
 from medvouch.formats.eat import NONCE_SIZES
 from medvouch.formats.identity import DeviceIdentity
@@ -248,46 +239,19 @@ class Agent:
         parts, around, attesting = self._around.updates, self._around, self.attesting
         if parts is None or attesting is None:
             return None
-        time = TrustedTime(around.clock, self.standing, parts.built)
-        mirrors = Mirrors(lambda base, floor: parts.repository(base, time.now, floor), parts.places)
-        source = UpdateSource(
-            mirrors=mirrors,
-            ueid=identity.ueid,
-            device=identity.device_id,
-            release=parts.release,
-            quality=parts.quality,
-            device_class=parts.device_class,
-            allowed=parts.allowed,
-            now=time.now,
-        )
-        check = SelfCheck(
-            device=identity.device_id,
-            boot_count=attester.boot_count,
-            roots=parts.enrolment_roots,
-            release=parts.release,
-            make=attesting.evidence,
-            now=time.now,
-            entropy=around.entropy,
-        )
-        workload = Workload(parts.busy, self.health)
-        holding = Holding(self.standing, reporter, self.health, time, parts.windows, workload, parts.reboot)
-        trust = TrustAdoption(
-            mirrors, parts.trust_version, parts.check_trust, self.standing, self._store, recorder, reporter
-        )
-        updating = Updating(
-            source,
-            Staging(Delivery(parts.slots, parts.fetcher, self._store, parts.places), reporter, holding.restart),
-            check,
+        updating = UpdateAssembly(
+            around,
+            parts,
+            self._worker,
+            identity,
             self.standing,
+            self._store,
+            self.health,
             recorder,
             reporter,
-            self.health,
-            Refreshing(mirrors, VersionMemory(around.tpm, self._worker, identity), trust),
-            Consent(self.standing, recorder, reporter, holding),
-            DataMigration(parts.migrate, parts.slots, self._store, self.standing, recorder, reporter, self.health),
-            lambda: self._worker.run(lambda: security_epoch(around.tpm, identity)),
-            lambda: parts.jitter_s * int.from_bytes(around.entropy.bytes(4)) / 2**32,
-        )
+            attesting.evidence,
+            attester.boot_count,
+        ).updating()
         attesting.listeners.append(updating.judged)
         return updating
 
