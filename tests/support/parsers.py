@@ -85,6 +85,7 @@ from medvouch.formats.tpm_public import NvPublic, Public
 from medvouch.formats.trust import TrustDocument
 from medvouch.formats.tuf_versions import Versions
 from medvouch.formats.update import FetchJournal, InstalledRelease, UpdateRecord
+from medvouch.formats.version import parse_version
 from medvouch.messages import payloads, topics
 from medvouch.release.apart import read_document
 from medvouch.release.draft import Draft
@@ -345,5 +346,6 @@ TARGETS: Mapping[str, Target] = {
     ),
     "update": exact(UpdateRecord.parse, InstalledRelease.parse, FetchJournal.parse),
     "url": Target(written(Url.parse)),
+    "version": Target(written(parse_version)),
     "windows": Target(written(_windows)),
 }

@@ -17,6 +17,8 @@ ENVELOPE = released()
 NOW = 1_800_000_000
 PRODUCT, BEFORE = "MV-100-1.1.0", "MV-100-1.0.0"
 CVE, EUVD, GHSA = "CVE-2026-34155", "EUVD-2026-17001", "GHSA-6p2q-8qfq-wxr7"
+AWARE = 1_792_454_400
+"""2026-10-20."""
 EXPLOITED = "CVE-2026-0001"
 
 TOML = f"""\
@@ -40,6 +42,7 @@ cvd_policy = "https://devices.example/security"
 cve = "{CVE}"
 euvd = "{EUVD}"
 ghsa = "{GHSA}"
+aware = 2026-10-20
 components = ["kernel"]
 
 [duties.device-identity]

@@ -18,6 +18,7 @@ from medvouch.formats.cose import Sign
 from medvouch.formats.reference import MAX_SECURITY_EPOCH, ReferenceValues
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.trust import MAX_REFERENCE_BYTES
+from medvouch.formats.version import parse_version
 
 if TYPE_CHECKING:
     from medvouch.cli.parsing import Subparsers
@@ -94,9 +95,6 @@ def _number(text: str) -> int:
 
 
 def _version(text: str) -> str:
-    with part("release"):
-        from medvouch.release.manifests import parse_version  # noqa: PLC0415 - code that no gateway has
-
     try:
         parse_version(text)
     except InputError as error:

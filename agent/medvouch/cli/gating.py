@@ -76,7 +76,15 @@ def described(record: ReleaseRecord) -> dict[str, Any]:
         "support_end": moment(record.support_end),
         "contact": record.contact,
         "cvd_policy": record.cvd_policy,
-        "fixes": [{"cve": fix.cve, "euvd": fix.euvd, "ghsa": fix.ghsa} for fix in record.fixes],
+        "fixes": [
+            {
+                "cve": fix.cve,
+                "euvd": fix.euvd,
+                "ghsa": fix.ghsa,
+                "aware": None if fix.aware is None else moment(fix.aware),
+            }
+            for fix in record.fixes
+        ],
         "duties": {
             name: {"owner": duty.owner, "deputy": duty.deputy, "review": moment(duty.review)}
             for name, duty in record.duties.items()

@@ -22,9 +22,9 @@ from medvouch.formats.enrolment import device_id
 from medvouch.formats.release import RECORD_NAME, ReleaseRecord
 from medvouch.formats.suit import Envelope
 from medvouch.formats.suit_manifest import Manifest
+from medvouch.formats.version import parse_version
 from medvouch.release.apart import NONE_APART, ROOT, Documents
 from medvouch.release.gate import check_published
-from medvouch.release.manifests import parse_version
 from medvouch.release.repository import AuthoredRepository
 from medvouch.release.tuf_signing import RepositoryKeys
 from medvouch.update import refusals

@@ -1,13 +1,15 @@
 """CSAF 2.0 (OASIS): what a VEX document or a security advisory says of products, as far as a release asks.
 
-document        category: csaf_vex (profile 5, section 4.5) or csaf_security_advisory (profile 4, section 4.4)
-product_tree    ids of products: full_product_names, branches within branches, relationships (3.2.2)
+document        category: csaf_vex (profile 5, section 4.5) or csaf_security_advisory (profile 4, section 4.4);
+                tracking: id, initial_release_date (3.2.1.12)
+product_tree    ids of products: full_product_names, branches within branches, relationships (3.2.2); of branches also
+                which version of what they are
 vulnerabilities cve, ids; product_status: ids of products by status (3.2.3.9)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from medvouch.formats import json_object
@@ -23,7 +25,13 @@ MAX_BRANCH_DEPTH = 16
 MAX_TEXT = 1024
 AFFECTED = ("first_affected", "known_affected", "last_affected")
 FIXED = ("first_fixed", "fixed")
-_OTHERS = ("known_not_affected", "recommended", "under_investigation")
+NOT_AFFECTED = ("known_not_affected",)
+_OTHERS = ("recommended", "under_investigation")
+_PRODUCT, _VERSION = "product_name", "product_version"
+"""Categories of branches (3.1.2.2)."""
+
+Version = tuple[str, str]
+"""The name of a product, and its version."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +41,22 @@ class Vulnerability:
     names: frozenset[str]
     affected: frozenset[str]
     fixed: frozenset[str]
+    not_affected: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Csaf:
-    """A document of one of the two categories; `products` are the ids of its product tree."""
+    """A document of one of the two categories, first released at a time (s since 1970).
+
+    `products` are the ids of its product tree; `versions` those that it has for a version of a product, where it says
+    so in branches of the categories product_name and product_version.
+    """
 
     category: str
     tracking_id: str
+    released: int
     products: frozenset[str]
+    versions: Mapping[Version, frozenset[str]]
     vulnerabilities: tuple[Vulnerability, ...]
 
     @classmethod
@@ -53,9 +68,12 @@ class Csaf:
             raise (document.place / "csaf_version").malformed("2.0")
         if document.text("category", MAX_TEXT) != category:
             raise (document.place / "category").malformed(category)
-        products = frozenset(_products(root.node("product_tree")))
+        products, versions = _tree(root.node("product_tree"))
         found = tuple(_vulnerability(each, products) for each in root.nodes("vulnerabilities", MAX_VULNERABILITIES))
-        return cls(category, document.node("tracking").text("id", MAX_TEXT), products, found)
+        tracking = document.node("tracking")
+        date = tracking.text("initial_release_date", MAX_TEXT)
+        released = json_object.moment(date, tracking.place / "initial_release_date")
+        return cls(category, tracking.text("id", MAX_TEXT), released, products, versions, found)
 
     def affecting(self, product: str) -> Iterator[Vulnerability]:
         """Those that the product has."""
@@ -70,21 +88,29 @@ class Csaf:
         return any(each.names & names for each in self.vulnerabilities)
 
 
-def _products(tree: Node) -> Iterator[str]:
-    for each in tree.nodes("full_product_names", MAX_PRODUCTS):
-        yield each.text("product_id", MAX_TEXT)
+def _tree(tree: Node) -> tuple[frozenset[str], dict[Version, frozenset[str]]]:
+    """All ids, and those of each version."""
+    products = {each.text("product_id", MAX_TEXT) for each in tree.nodes("full_product_names", MAX_PRODUCTS)}
     for each in tree.nodes("relationships", MAX_PRODUCTS):
-        yield each.node("full_product_name").text("product_id", MAX_TEXT)
-    yield from _branches(tree, MAX_BRANCH_DEPTH)
+        products.add(each.node("full_product_name").text("product_id", MAX_TEXT))
+    versions: dict[Version, frozenset[str]] = {}
+    for name, version, product in _branches(tree, MAX_BRANCH_DEPTH, {}):
+        products.add(product)
+        if name and version:
+            versions[name, version] = versions.get((name, version), frozenset()) | {product}
+    return frozenset(products), versions
 
 
-def _branches(tree: Node, depth: int) -> Iterator[str]:
+def _branches(tree: Node, depth: int, above: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """The name, the version and the id of each product; `above`: the names of the branches around it by category."""
     for branch in tree.nodes("branches", MAX_PRODUCTS):
         if not depth:
             raise branch.place.over(MAX_BRANCH_DEPTH + 1, MAX_BRANCH_DEPTH)
+        around = {**above, branch.maybe_text("category", MAX_TEXT): branch.maybe_text("name", MAX_TEXT)}
         if "product" in branch.value:
-            yield branch.node("product").text("product_id", MAX_TEXT)
-        yield from _branches(branch, depth - 1)
+            product = branch.node("product").text("product_id", MAX_TEXT)
+            yield around.get(_PRODUCT, ""), around.get(_VERSION, ""), product
+        yield from _branches(branch, depth - 1, around)
 
 
 def _vulnerability(given: Node, products: frozenset[str]) -> Vulnerability:
@@ -93,11 +119,14 @@ def _vulnerability(given: Node, products: frozenset[str]) -> Vulnerability:
     if not names:
         raise given.place.malformed("a CVE or another id")
     status = given.node("product_status")
-    by_status = {name: frozenset(status.texts(name, MAX_PRODUCTS, MAX_TEXT)) for name in (*AFFECTED, *FIXED, *_OTHERS)}
+    statuses = (*AFFECTED, *FIXED, *NOT_AFFECTED, *_OTHERS)
+    by_status = {name: frozenset(status.texts(name, MAX_PRODUCTS, MAX_TEXT)) for name in statuses}
     unknown = frozenset().union(*by_status.values()) - products
     if unknown:
         raise status.place.malformed(f"products of the product tree instead of {min(unknown)[:64]!r}")
-    affected, fixed = (frozenset().union(*(by_status[name] for name in some)) for some in (AFFECTED, FIXED))
-    if affected & fixed:
-        raise status.place.malformed("each product either affected or fixed")  # CSAF 2.0, 6.1.6
-    return Vulnerability(frozenset(names), affected, fixed)
+    affected, fixed, never = (
+        frozenset().union(*(by_status[name] for name in some)) for some in (AFFECTED, FIXED, NOT_AFFECTED)
+    )
+    if affected & fixed or affected & never or fixed & never:
+        raise status.place.malformed("each product affected, fixed or not affected")  # CSAF 2.0, 6.1.6
+    return Vulnerability(frozenset(names), affected, fixed, never)

@@ -26,13 +26,17 @@ _Sha256 = Octets(32, exact=True)
 
 @dataclass(frozen=True)
 class Fix(Record):
-    """One vulnerability that the release fixes, by the names that it has; empty where a list has none for it."""
+    """One vulnerability that the release fixes, by the names that it has; empty where a list has none for it.
+
+    `aware`: since when its maker has known of it (s since 1970), or None where it does not say.
+    """
 
     FORMAT = "release"
 
     cve: Annotated[str, Text(MAX_ID, empty=True)]
     euvd: Annotated[str, Text(MAX_ID, empty=True)]
     ghsa: Annotated[str, Text(MAX_ID, empty=True)]
+    aware: Annotated[int | None, Maybe(Uint())] = None
 
     @property
     def names(self) -> frozenset[str]:

@@ -4,7 +4,7 @@
     inseparable = "why"             only where kind = "mixed"
     [documents]                     envelope, sbom, vex, advisory, support: files beside this one
     [remediation]                   contact, cvd_policy
-    [[fixes]]                       cve, euvd, ghsa, components = [bom-ref, ...]
+    [[fixes]]                       cve, euvd, ghsa, components = [bom-ref, ...], aware = 2026-10-20
     [[features]]                    summary, components = [bom-ref, ...]
     [duties.device-identity]        owner, deputy, review = 2027-06-01; likewise the other DUTIES
 
@@ -126,9 +126,9 @@ def _address(table: Node, name: str, prefixes: tuple[str, ...]) -> str:
 
 
 def _fix(given: Node) -> Claimed:
-    _only(given, {"cve", "euvd", "ghsa", "components"})
+    _only(given, {"cve", "euvd", "ghsa", "components", "aware"})
     names = {name: given.value.get(name, "") for name in ("cve", "euvd", "ghsa")}
-    fix = Fix.from_map(names, given.place)
+    fix = Fix.from_map({**names, "aware": _maybe_day(given, "aware")}, given.place)
     return Claimed(", ".join(sorted(fix.names)), fix, _components(given))
 
 
@@ -150,12 +150,14 @@ def _duties(table: Node) -> dict[str, Person]:
 
 def _person(given: Node) -> Person:
     _only(given, {"owner", "deputy", "review"})
-    review = given.value.get("review")
     return Person(
-        given.maybe_text("owner", MAX_PERSON),
-        given.maybe_text("deputy", MAX_PERSON),
-        None if review is None else _day(review, given.place / "review"),
+        given.maybe_text("owner", MAX_PERSON), given.maybe_text("deputy", MAX_PERSON), _maybe_day(given, "review")
     )
+
+
+def _maybe_day(given: Node, name: str) -> int | None:
+    value = given.value.get(name)
+    return None if value is None else _day(value, given.place / name)
 
 
 def _day(value: Any, place: Place) -> int:

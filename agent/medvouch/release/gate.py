@@ -13,9 +13,9 @@ from medvouch.formats.openeox import SupportStatement
 from medvouch.formats.release import DUTIES, MIXED, RECORD_NAME, SECURITY, Duty, Fix, ReleaseRecord
 from medvouch.formats.suit import Envelope
 from medvouch.formats.suit_manifest import Manifest
+from medvouch.formats.version import parse_version
 from medvouch.release import refusals
 from medvouch.release.draft import Claimed, Draft
-from medvouch.release.manifests import parse_version
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def pass_gate(
     2. Envelope and SBOM are of this version; fixes and features name components that the SBOM has.
     3. It is what it calls itself, and holds no fix back for a feature.
     4. The VEX knows the product, calls it affected by nothing that is known to be exploited, and each fix fixed.
-    5. The advisory tells of each fix.
+    5. The advisory tells of each fix, and what is said of when its maker knew has been.
     6. Security support has an end that is announced and not over.
     7. There are a contact and a policy for whoever finds a vulnerability.
     8. Each duty has an owner, a deputy and a day of review to come.
@@ -56,6 +56,7 @@ def pass_gate(
     fixes = tuple(_fixes(draft))
     advisory = documents.advisory if fixes else None
     _check_advised(fixes, None if advisory is None else Csaf.parse(advisory, ADVISORY))  # 5
+    _check_aware(fixes, now)
     support, support_end = _support(documents.support, now)  # 6
     _check_remediation(draft)  # 7
     return ReleaseRecord(
@@ -168,6 +169,13 @@ def _check_advised(fixes: Collection[Fix], advisory: Csaf | None) -> None:
         if advisory is None or not advisory.names(fix.names):
             where = advisory.tracking_id if advisory else "there is no advisory"
             raise Refusal(refusals.RELEASE_FIX_NOT_ADVISED, where, place=min(fix.names))
+
+
+def _check_aware(fixes: Collection[Fix], now: int) -> None:
+    for fix in fixes:
+        if fix.aware is not None and fix.aware > now:
+            detail = f"{fix.aware - now} seconds from now"
+            raise Refusal(refusals.RELEASE_AWARE_LATER, detail, place=min(fix.names))
 
 
 def _support(statement: bytes | None, now: int) -> tuple[bytes, int]:

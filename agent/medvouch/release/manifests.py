@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 
 from medvouch.crypto.cose import sign1
 from medvouch.crypto.keys import Signer, key_thumbprint
-from medvouch.errors import InputError, Refusal
+from medvouch.errors import Refusal
 from medvouch.formats.cose import KID, Header
 from medvouch.formats.suit import Envelope, wrapped_digest
-from medvouch.formats.suit_commands import MAX_VERSION_PARTS, Code, Command, Parameters
+from medvouch.formats.suit_commands import Code, Command, Parameters
 from medvouch.formats.suit_manifest import Common, Manifest, Member
+from medvouch.formats.version import parse_version
 from medvouch.update import refusals
 from medvouch.update.payload import Payload
 from medvouch.update.processor import EPOCH_LABEL, DeviceClass
 from medvouch.update.signatures import signers
 
-_VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8}))*")
 _ON_FAILURE, _ALWAYS = 2, 15
 """Reporting policies, as the draft's examples have them for directives and conditions."""
 
@@ -56,13 +55,6 @@ def build_manifest(
     }
     components = tuple((payload.component.encode(),) for payload in payloads)
     return Manifest(sequence, Common(components, tuple(shared)), sequences, version=parse_version(version)).encode()
-
-
-def parse_version(text: str) -> tuple[int, ...]:
-    """The numbers of a version like 1.10.0; InputError `version-malformed` where it is none."""
-    if not _VERSION.fullmatch(text) or text.count(".") >= MAX_VERSION_PARTS:
-        raise InputError("version-malformed", f"{text[:40]!r} is no version like 1.10.0")
-    return tuple(map(int, text.split(".")))
 
 
 def integrated(contents: Mapping[str, bytes]) -> dict[str, bytes]:

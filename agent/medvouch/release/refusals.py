@@ -80,6 +80,11 @@ RELEASE_FIX_NOT_ADVISED = RefusalKind(
     "The release fixes something of which no advisory tells its users.",
     "write the vulnerability into the advisory that is released with it",
 )
+RELEASE_AWARE_LATER = RefusalKind(
+    "release-aware-later",
+    "The release fixes something that its maker says to learn of in the future.",
+    "correct the day in the fix's `aware`, or leave it out",
+)
 RELEASE_SBOM_OTHER = RefusalKind(
     "release-sbom-other-version",
     "The SBOM is of another version.",

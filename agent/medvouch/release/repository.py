@@ -8,7 +8,8 @@ The published files are the whole state: `open` reads them back. What is changed
 which writes contents first, then what names them, timestamp.json last: who reads meanwhile sees the old or the new.
 
 Root and releases may be signed apart: `to_sign` and `next_root` give what is to be signed, and what comes back is taken
-by `create`, `publish` and `rotate` where it says the very same (ADR 49).
+by `create`, `publish` and `rotate` where it says the very same (ADR 49). When each target of `releases` was first
+published stands beside it, signed by that role.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from medvouch.release import refusals
 from medvouch.release.apart import NONE_APART, RELEASES, ROOT, Documents, add_signature, same_contents
 from medvouch.release.tuf_signing import RepositoryKeys, tuf_key
 from medvouch.release.tuf_state import THRESHOLDS, State, first_state, read_state, required, signing_role
-from medvouch.update.metadata import ISSUED
+from medvouch.update.metadata import ISSUED, PUBLISHED, published_time, testified_time
 
 TRUST = "trust.cbor"
 MAX_BIN_BITS = 14
@@ -60,6 +61,8 @@ class AuthoredRepository:
         self._state = state
         self._contents: dict[str, bytes] = {}
         self._changed: set[str] = set()
+        self._undated: set[str] = set()
+        """New targets of releases, which do not say yet when they were published."""
 
     @classmethod
     def create(
@@ -107,6 +110,11 @@ class AuthoredRepository:
         """Of the newest snapshot."""
         return self._state.snapshot.signed.version
 
+    @property
+    def issued(self) -> int:
+        """When the timestamp was signed (s since 1970), 0 where it does not say."""
+        return testified_time(self._state.timestamp.signed)
+
     # --- changes ------------------------------------------------------------------------------------------------------
 
     def add_release(self, version: str, files: Mapping[str, bytes]) -> Sequence[TargetFile]:
@@ -116,8 +124,24 @@ class AuthoredRepository:
 
     def direct(self, device_id: str, directive: bytes) -> TargetFile:
         """List a device's directive (an encoded `Directive`) in its bin, in place of the last; needs `director`."""
-        name = directive_name(_plain("device", device_id))
-        return self._add(self._state.bins.get_role_for_target(name), name, directive)
+        role, name = self._bin(device_id)
+        return self._add(role, name, directive)
+
+    def withdraw(self, device_id: str) -> bool:
+        """List no directive for a device any more, and whether there was one; needs `director`."""
+        role, name = self._bin(device_id)
+        target = self._state.targets[role].signed.targets.pop(name, None)
+        if target is None:
+            return False
+        self._contents.pop(_content(target), None)
+        self._changed.add(role)
+        return True
+
+    def directive(self, device_id: str) -> bytes | None:
+        """A device's directive, published or about to be; StorageFault `repository-damaged` where it is gone."""
+        role, name = self._bin(device_id)
+        target = self._state.targets[role].signed.targets.get(name)
+        return None if target is None else self.contents(target)
 
     def set_trust(self, document: bytes) -> TargetFile:
         """List the trust document; needs `targets`."""
@@ -133,7 +157,7 @@ class AuthoredRepository:
 
     def contents(self, target: TargetFile) -> bytes:
         """What was published as a target; StorageFault `repository-damaged` where that is not there any more."""
-        name = f"targets/{target.get_prefixed_paths()[0]}"
+        name = _content(target)
         data = self._contents.get(name)
         return required(self._files, name) if data is None else data
 
@@ -166,6 +190,7 @@ class AuthoredRepository:
 
     def to_sign(self, now: int) -> bytes:
         """The next metadata of `releases`, with all that was added."""
+        self._date(now)
         return self._next(RELEASES, self._state.targets[RELEASES], now).to_bytes()
 
     def next_root(self, keys: RepositoryKeys, now: int) -> bytes:
@@ -181,6 +206,7 @@ class AuthoredRepository:
 
     def _publish(self, now: int, apart: Documents, root: bytes | None = None) -> None:
         state = self._state
+        self._date(now, apart)
         signed = {role: self._signed(role, now, apart.get(role)) for role in sorted(self._changed)}
         if root is not None:
             self._files.write(f"metadata/{state.root.signed.version}.root.json", root)
@@ -189,7 +215,16 @@ class AuthoredRepository:
         for name, data in signed.items():
             self._files.write(f"metadata/{state.targets[name].signed.version}.{name}.json", data)
         self._publish_top(now, signed)
-        self._contents, self._changed = {}, set()
+        self._contents, self._changed, self._undated = {}, set(), set()
+
+    def _date(self, now: int, apart: Documents = NONE_APART) -> None:
+        """Say when each new target was first published; where that was signed apart, as it was said there."""
+        document = apart.get(RELEASES)
+        for name in self._undated:
+            given = document.signed.targets.get(name) if document else None
+            said = published_time(given) if given else None
+            time = said if said is not None and said <= now else now
+            self._state.targets[RELEASES].signed.targets[name].unrecognized_fields["custom"] = {PUBLISHED: time}
 
     def _signing(self, apart: Documents) -> set[str]:
         """Roles whose keys have to be here."""
@@ -237,12 +272,20 @@ class AuthoredRepository:
         self._files.write(f"metadata/{snapshot.version}.snapshot.json", data)
         self._files.write("metadata/timestamp.json", self._sign("timestamp", state.timestamp, now))
 
+    def _bin(self, device_id: str) -> tuple[str, str]:
+        """The role that lists a device's directive, and the name of that target."""
+        name = directive_name(_plain("device", device_id))
+        return self._state.bins.get_role_for_target(name), name
+
     def _add(self, role: str, name: str, data: bytes) -> TargetFile:
-        target = TargetFile.from_data(name, data, ["sha256"])
-        self._state.targets[role].signed.targets[name] = target
+        """What is listed already stays as it is, with when it was published."""
+        target, listed = TargetFile.from_data(name, data, ["sha256"]), self._state.targets[role].signed.targets
+        if name not in listed or listed[name].hashes != target.hashes:
+            listed[name] = target
+            self._undated |= {name} if role == RELEASES else set()
         self._changed.add(role)
-        self._contents[f"targets/{target.get_prefixed_paths()[0]}"] = data
-        return target
+        self._contents[_content(target)] = data
+        return listed[name]
 
     def _due(self, now: int) -> Iterator[str]:
         if self._keys.director:
@@ -318,6 +361,11 @@ def _check_enough(state: State, role: str, document: Metadata[Any]) -> None:
 
 def _same(one: State, other: State, role: str) -> bool:
     return same_contents(one.targets[role], other.targets[role])
+
+
+def _content(target: TargetFile) -> str:
+    """The file that holds it: one name for one content, so that devices never see half of a change."""
+    return f"targets/{target.get_prefixed_paths()[0]}"
 
 
 def _plain(what: str, text: str) -> str:

@@ -27,6 +27,9 @@ MAX_ROLE_NAME = 160
 ISSUED = "x-medvouch-issued"
 """Our field of the timestamp: when it was signed (s since 1970)."""
 
+PUBLISHED = "published"
+"""Our custom member of a target of a release: when it was first published (s since 1970)."""
+
 _STRONG = frozenset({"sha256", "sha384", "sha512"})
 
 Delegator = Root | Targets
@@ -174,6 +177,13 @@ def testified_time(timestamp: Timestamp) -> int:
     if isinstance(issued, bool) or not isinstance(issued, int):
         return 0
     return issued if 0 <= issued < _expires(timestamp) else 0
+
+
+def published_time(target: TargetFile) -> int | None:
+    """When a release's target was first published, as who signed it says; None where that is not said."""
+    custom = target.custom
+    said = custom.get(PUBLISHED) if isinstance(custom, dict) else None
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None
 
 
 def _parse(kind: type[Role], role: str, data: bytes) -> Metadata[Role]:

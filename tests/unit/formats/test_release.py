@@ -19,7 +19,7 @@ RECORD = ReleaseRecord(
     version="1.1.0",
     security_epoch=2,
     kind="security",
-    fixes=(Fix("CVE-2026-34155", "", ""),),
+    fixes=(Fix("CVE-2026-34155", "", "", 1_792_454_400),),
     envelope=bytes(32),
     sbom=bytes([1]) * 32,
     vex=bytes([2]) * 32,
@@ -31,7 +31,8 @@ RECORD = ReleaseRecord(
     duties=dict.fromkeys(DUTIES, DUTY),
 )
 ID = st.text(min_size=1, max_size=60)
-FIXES = st.builds(Fix, ID.map("CVE-{}".format), ID.map("EUVD-{}".format), st.just(""))
+AWARE = st.none() | st.integers(0, 2**63 - 1)
+FIXES = st.builds(Fix, ID.map("CVE-{}".format), ID.map("EUVD-{}".format), st.just(""), AWARE)
 DIGESTS = st.binary(min_size=32, max_size=32)
 RECORDS = st.builds(
     ReleaseRecord,
@@ -84,9 +85,11 @@ def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
         ("kind", "urgent", "malformed"),
         ("kind", "feature", "malformed"),
         ("fixes", [], "malformed"),
-        ("fixes", [{"cve": "", "euvd": "", "ghsa": ""}], "malformed"),
-        ("fixes", [{"cve": "EUVD-1", "euvd": "", "ghsa": ""}], "malformed"),
-        ("fixes", [{"cve": "CVE-1", "euvd": "", "ghsa": ""}] * (MAX_FIXES + 1), "limit"),
+        ("fixes", [{"cve": "", "euvd": "", "ghsa": "", "aware": None}], "malformed"),
+        ("fixes", [{"cve": "EUVD-1", "euvd": "", "ghsa": "", "aware": None}], "malformed"),
+        ("fixes", [{"cve": "CVE-1", "euvd": "", "ghsa": ""}], "malformed"),
+        ("fixes", [{"cve": "CVE-1", "euvd": "", "ghsa": "", "aware": -1}], "malformed"),
+        ("fixes", [{"cve": "CVE-1", "euvd": "", "ghsa": "", "aware": None}] * (MAX_FIXES + 1), "limit"),
         ("envelope", bytes(31), "malformed"),
         ("advisory", None, "malformed"),
         ("support_end", -1, "malformed"),

@@ -41,8 +41,10 @@ def test_what_they_say() -> None:
     vex = parse_vex(encoded(made.vex()))
     assert (vex.products, vex.tracking_id) == ({BEFORE, PRODUCT}, "DEV-2026-001")
     assert vex.vulnerabilities == (
-        csaf.Vulnerability(frozenset({CVE, EUVD}), frozenset({BEFORE}), frozenset({PRODUCT})),
+        csaf.Vulnerability(frozenset({CVE, EUVD}), frozenset({BEFORE}), frozenset({PRODUCT}), frozenset()),
     )
+    assert vex.versions == {("MV-100", "1.0.0"): {BEFORE}, ("MV-100", "1.1.0"): {PRODUCT}}
+    assert vex.released == 1_793_491_200
     assert Csaf.parse(encoded(made.advisory()), ADVISORY).names(frozenset({EUVD}))
     sbom = Sbom.parse(encoded(made.sbom()))
     assert sbom == Sbom("MV-100", "1.1.0", frozenset({"kernel", "gatewayd", "libc"}))
@@ -57,6 +59,21 @@ def test_products_of_all_three_kinds() -> None:
     related = {"full_product_name": {"name": "n", "product_id": "by relationship"}, "category": "installed_on"}
     vex["product_tree"]["relationships"] = [related]
     assert parse_vex(encoded(vex)).products == {BEFORE, PRODUCT, "by name", "by relationship"}
+
+
+def test_versions_of_products() -> None:
+    """Several ids may be of one version; what is within other branches, or is no version, is only an id."""
+    vex = made.vex()
+    tree = vex["product_tree"]["branches"]
+    hardware = {"category": "host_name", "name": "arm64", "product": {"name": "n", "product_id": "for arm64"}}
+    tree[0]["branches"][1]["branches"] = [hardware]
+    tree.append({"category": "product_name", "name": "MV-200", "product": {"name": "n", "product_id": "any MV-200"}})
+    tree.append({"category": "product_version", "name": "3.0", "product": {"name": "n", "product_id": "of nothing"}})
+    vex["vulnerabilities"][0]["product_status"] = {"known_not_affected": ["for arm64", "any MV-200"]}
+    found = parse_vex(encoded(vex))
+    assert found.versions == {("MV-100", "1.0.0"): {BEFORE}, ("MV-100", "1.1.0"): {PRODUCT, "for arm64"}}
+    assert found.products == {BEFORE, PRODUCT, "for arm64", "any MV-200", "of nothing"}
+    assert found.vulnerabilities[0].not_affected == {"for arm64", "any MV-200"}
 
 
 @pytest.mark.parametrize("format", PARSERS)
@@ -90,6 +107,8 @@ def _at(document: Document, path: str) -> tuple[Any, Any]:
         ("csaf", "document/category", 7, "malformed"),
         ("csaf", "document/tracking", {}, "malformed"),
         ("csaf", "document/tracking/id", "x" * 1025, "limit"),
+        ("csaf", "document/tracking/initial_release_date", "2026-11-01", "malformed"),
+        ("csaf", "product_tree/branches/0/name", 7, "malformed"),
         ("csaf", "product_tree", None, "malformed"),
         ("csaf", "product_tree/branches", {}, "malformed"),
         ("csaf", "product_tree/branches/0/branches/0/product", {"name": "n"}, "malformed"),
@@ -103,6 +122,13 @@ def _at(document: Document, path: str) -> tuple[Any, Any]:
         ("csaf", "vulnerabilities/0/product_status", {"fixed": ["stranger"]}, "malformed"),
         ("csaf", "vulnerabilities/0/product_status", {"fixed": [1]}, "malformed"),
         ("csaf", "vulnerabilities/0/product_status", {"fixed": [PRODUCT], "known_affected": [PRODUCT]}, "malformed"),
+        ("csaf", "vulnerabilities/0/product_status", {"fixed": [BEFORE], "known_not_affected": [BEFORE]}, "malformed"),
+        (
+            "csaf",
+            "vulnerabilities/0/product_status",
+            {"last_affected": [BEFORE], "known_not_affected": [BEFORE]},
+            "malformed",
+        ),
         ("cyclonedx", "bomFormat", "SPDX", "malformed"),
         ("cyclonedx", "specVersion", "1.3", "malformed"),
         ("cyclonedx", "metadata", {}, "malformed"),

@@ -15,7 +15,7 @@ from medvouch.release.draft import MAX_DRAFT_BYTES, Draft
 from medvouch.release.gate import check_published
 from support import release_documents as given
 from support.refusing import assert_input_refused, assert_refused
-from support.release_documents import CVE, EXPLOITED, FEATURE, PRODUCT, TOML, documents, draft, passed
+from support.release_documents import AWARE, CVE, EXPLOITED, FEATURE, PRODUCT, TOML, documents, draft, passed
 from support.suit import released
 
 
@@ -32,7 +32,7 @@ def test_a_release_passes_and_its_record_binds_what_goes_out_with_it() -> None:
     everything = (shown.envelope, shown.sbom, shown.vex, shown.advisory, shown.support)
     assert record.documents == tuple(hashlib.sha256(data).digest() for data in everything)
     assert (record.kind, record.security_epoch, record.support_end) == ("security", 2, 1_956_527_999)
-    assert [fix.cve for fix in record.fixes] == [CVE]
+    assert [(fix.cve, fix.aware) for fix in record.fixes] == [(CVE, AWARE)]
     assert set(record.duties) == set(DUTIES)
 
 
@@ -119,6 +119,13 @@ def test_a_fix_that_nobody_is_told_of(there: bool) -> None:
     advisory["vulnerabilities"][0] |= {"cve": "CVE-2026-0002", "ids": []}
     change = {"advisory": advisory if there else None}
     assert assert_refused(refusals.RELEASE_FIX_NOT_ADVISED, passed, **change).place == CVE
+
+
+def test_nobody_learns_of_a_hole_after_it_is_closed() -> None:
+    text = TOML.replace("aware = 2026-10-20", "aware = 2027-01-16")
+    assert assert_refused(refusals.RELEASE_AWARE_LATER, passed, parsed(text)).place == CVE
+    assert passed(parsed(text.replace("2027-01-16", "2027-01-15"))).fixes[0].aware == 1_799_971_200
+    assert passed(parsed(TOML.replace("aware = 2026-10-20\n", ""))).fixes[0].aware is None
 
 
 def test_support_without_an_end() -> None:
@@ -221,6 +228,7 @@ def test_no_envelope_goes_out_without_its_record() -> None:
         ('cve = "CVE', 'cve = "CWE'),
         ('components = ["kernel"]', "components = []"),
         ('components = ["kernel"]', 'components = ["kernel"]\nwhy = "so"'),
+        ("aware = 2026-10-20", "aware = 2026-10-20T00:00:00Z"),
         ("[duties.decommissioning]", "[duties.cooking]"),
         ("review = 2027-06-01", 'review = "soon"'),
         ("review = 2027-06-01", "review = 2027-06-01T00:00:00Z"),

@@ -15,7 +15,6 @@ from medvouch.release.manifests import (
     build_envelope,
     build_manifest,
     integrated,
-    parse_version,
     sign_envelope,
 )
 from medvouch.update import refusals
@@ -75,18 +74,3 @@ def test_no_more_signatures_than_a_device_reads() -> None:
         envelope = add_signature(envelope, SoftwareSigner(key(f"signer {number}")))
     with pytest.raises(InputError, match="suit-limit"):
         add_signature(envelope, SoftwareSigner(key("one too many")))
-
-
-@pytest.mark.parametrize(("text", "numbers"), [("1", (1,)), ("1.10.0", (1, 10, 0)), ("999999999.0", (999999999, 0))])
-def test_versions(text: str, numbers: tuple[int, ...]) -> None:
-    assert parse_version(text) == numbers
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", ".", "1.", ".1", "1..2", "01", "1.02", "v1", "1.0-rc.1", "-1", "1 ", "1\n", "\u0661",
-     "1" * 10, "1" + ".1" * 8],
-)  # fmt: skip
-def test_no_versions(text: str) -> None:
-    with pytest.raises(InputError, match="version-malformed"):
-        parse_version(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from tuf.api.metadata import TargetFile
 
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.crypto.keys import SoftwareSigner
@@ -22,6 +23,7 @@ from medvouch.release.repository import AuthoredRepository, Periods
 from medvouch.release.tuf_signing import RepositoryKeys, SigningKey
 from medvouch.update import refusals
 from medvouch.update.directing import resolve
+from medvouch.update.metadata import published_time
 from medvouch.update.repository import Repository
 from medvouch_sim.publisher import signer
 from support.authoring import BASE, FromFiles, python_tuf_client
@@ -65,6 +67,58 @@ def test_a_device_finds_all_that_is_published(files: FileMetadataStore, keys: Re
     image = client.role_target("releases", "releases/1.1.0/rootfs.img")
     assert image is not None
     assert client.download(image, 100) == b"image"
+
+
+def test_a_directive_that_is_withdrawn_is_there_no_more(files: FileMetadataStore, keys: RepositoryKeys) -> None:
+    repository = author(files, keys)
+    repository.add_release("1.1.0", {"release.suit": ENVELOPE})
+    assert repository.directive("gw1") is None
+    assert not repository.withdraw("gw1")
+    for device_id in ("gw1", "gw2"):
+        repository.direct(device_id, directive().encode())
+        assert repository.directive(device_id) == directive().encode()
+    assert repository.withdraw("gw2")
+    repository.publish(NOW)
+    again = AuthoredRepository.open(files, keys)
+    assert again.directive("gw1") == directive().encode()
+    assert again.directive("gw2") is None
+    client = device(files, repository.root)
+    client.refresh()
+    assert resolve(client, UEID, "gw1", NOW)
+    assert resolve(client, UEID, "gw2", NOW) is None
+    assert again.withdraw("gw1")
+    again.publish(NOW + 1)
+    client.refresh()
+    assert resolve(client, UEID, "gw1", NOW + 1) is None
+
+
+def test_when_a_release_was_published_stands_beside_it(files: FileMetadataStore, keys: RepositoryKeys) -> None:
+    """Signed by whom it is listed by, from the first time on that just this was."""
+    repository = author(files, keys)
+    repository.add_release("1.1.0", {"release.suit": ENVELOPE, "notes": b"old"})
+    repository.publish(NOW + 5)
+    repository = AuthoredRepository.open(files, keys)
+    repository.add_release("1.1.0", {"release.suit": ENVELOPE, "notes": b"new"})
+    repository.direct("gw1", directive().encode())
+    repository.publish(NOW + 9)
+    assert repository.issued == NOW + 9
+    client = device(files, repository.root)
+    client.refresh()
+    found = {name: client.role_target("releases", f"releases/1.1.0/{name}") for name in ("release.suit", "notes")}
+    assert {name: target and published_time(target) for name, target in found.items()} == {
+        "release.suit": NOW + 5,
+        "notes": NOW + 9,
+    }
+    directed = client.role_target("director", "directives/gw1.cbor", below=True)
+    assert directed is not None
+    assert published_time(directed) is None
+
+
+@pytest.mark.parametrize("custom", [None, [], {}, {"published": True}, {"published": -1}, {"published": "1"}])
+def test_times_of_publishing_that_are_none(custom: object) -> None:
+    target = TargetFile.from_data("releases/1/x", b"x", ["sha256"])
+    target.unrecognized_fields["custom"] = custom
+    assert published_time(target) is None
 
 
 def test_python_tuf_s_own_client_agrees(files: FileMetadataStore, keys: RepositoryKeys, tmp_path: Path) -> None:
