@@ -16,7 +16,7 @@ from medvouch.attestation.quotes import check_nonce
 from medvouch.attestation.results import Occasion, affirm, contraindicate, sign_result
 from medvouch.collector.commanding import Commander
 from medvouch.collector.presence import Presence
-from medvouch.collector.registry import EnrolledDevice, Registry
+from medvouch.collector.registry import EnrolledDevice, Judged, Registry
 from medvouch.collector.reporting import CollectorEvents
 from medvouch.crypto.keys import Signer, load_spki
 from medvouch.errors import MedvouchError, NetworkFault, Refusal, UsageFault
@@ -199,9 +199,11 @@ class Challenger:
         return Outcome(device, nonce, data, ear, sign_result(ear, judge.signer), appraisal, refused)
 
     async def _announce(self, outcome: Outcome) -> None:
-        if outcome.appraisal is not None:
-            appraisal = outcome.appraisal
-            self._registry.accepted(outcome.device, appraisal.boot_clock, appraisal.ledger_head)
+        appraisal, judged = outcome.appraisal, _judged(outcome)
+        if appraisal is not None:
+            self._registry.accepted(outcome.device, appraisal.boot_clock, appraisal.ledger_head, judged)
+        else:
+            self._registry.refused(outcome.device, judged)
         await self._transport.publish(topics.result(outcome.device, outcome.nonce), outcome.result)
         error = outcome.error
         fields = {
@@ -213,3 +215,10 @@ class Challenger:
             "detail": error.detail if error else None,
         }
         await self._events.publish("appraisal", fields)
+
+
+def _judged(outcome: Outcome) -> Judged:
+    """What is kept of a verdict."""
+    code = outcome.error.code if outcome.error else ""
+    release = outcome.appraisal.release or "" if outcome.appraisal else ""
+    return Judged(outcome.ear.status.name.lower(), code, release, outcome.ear.issued_at)

@@ -6,8 +6,10 @@ import asyncio
 import logging
 
 from medvouch.attestation.enrolment import EnrolmentAuthority
+from medvouch.collector import claims
 from medvouch.collector.boot_watch import BootWatch
 from medvouch.collector.challenging import Challenger, Judge, Outcome
+from medvouch.collector.claims import ClaimDesk
 from medvouch.collector.decommissioning import Decommissioner
 from medvouch.collector.enrolling import EnrolmentDesk
 from medvouch.collector.floors import FloorDesk
@@ -45,6 +47,7 @@ class Collector:
         events = CollectorEvents(transport, store, clock, judge.name)
         self.challenger = Challenger(judge, self.registry, transport, events, clock, entropy, self.revocations.current)
         self.challenger.listeners.append(self._judged)
+        self._claims = ClaimDesk(self.registry, clock)
         self.floors = FloorDesk(self.registry, self.challenger.commander, judge.signer)
         self.decommissioner = Decommissioner(
             self.registry, self.challenger, authority, self.revocations, transport, events, clock, entropy
@@ -63,6 +66,7 @@ class Collector:
                 topics.evidence("+", "attestation"),
                 topics.response("+", "+", "+"),
                 topics.status("+"),
+                topics.state("+", claims.KIND),
             ]
         )
         try:
@@ -97,5 +101,7 @@ class Collector:
                 self.challenger.presence.heard(topic.device, message.payload)
                 if self._boots is not None and self._boots.heard(topic.device, message.payload):
                     tasks.create_task(self._boots.appraise(topic.device))
+            elif isinstance(topic, topics.State):
+                self._claims.heard(topic.device, message.payload)
         except MedvouchError as error:
             log.warning("%s: %s", message.topic, error)

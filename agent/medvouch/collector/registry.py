@@ -11,6 +11,7 @@ from medvouch.crypto.floor import epoch
 from medvouch.crypto.merkle import EMPTY_ROOT
 from medvouch.errors import InputError, StorageFault
 from medvouch.formats.claims import LedgerHead
+from medvouch.formats.ear import MAX_CODE, Tier
 from medvouch.formats.enrolment import (
     MAX_ANSWER_BYTES,
     DeviceId,
@@ -26,7 +27,7 @@ from medvouch.formats.enrolment import (
 )
 from medvouch.formats.ledger import MAX_ATTACHMENT_BYTES
 from medvouch.formats.manufacturing import EkHash, Serial
-from medvouch.formats.record import Many, Nested, Octets, Record, Uint
+from medvouch.formats.record import Many, Maybe, Nested, Octets, OneOf, Record, Text, Uint
 from medvouch.formats.sanitisation import MAX_SANITISED_BYTES
 from medvouch.ports import Store
 
@@ -36,6 +37,8 @@ MAX_CERTIFICATES = 64
 """Of one device."""
 MAX_REVOKED = 100_000
 """Certificates on the list: about the 4 MiB that `crypto.revocation` reads."""
+MAX_WORD = 64
+"""Characters of what a device calls a state, a version or a reason."""
 REVOKED_KEY = "revoked"
 
 T = TypeVar("T")
@@ -138,6 +141,48 @@ class Ended(Record):
 
 
 @dataclass(frozen=True)
+class Claimed(Record):
+    """What a device last said of its update on `state/update`: its word, and nothing else.
+
+    `seq` numbers its messages; it came at `received` (s since 1970, by the collector's clock).
+    """
+
+    FORMAT = "registry"
+
+    state: Annotated[str, Text(MAX_WORD)]
+    version: Annotated[str, Text(MAX_WORD, empty=True)]
+    sequence: Annotated[int, Uint()]
+    reason: Annotated[str, Text(MAX_WORD, empty=True)]
+    seq: Annotated[int, Uint()]
+    received: Annotated[int, Uint()]
+
+
+@dataclass(frozen=True)
+class Judged(Record):
+    """The last verdict on a device, at `issued` (s since 1970): `release` is the version that it was found to run.
+
+    `code` says why it is not affirming.
+    """
+
+    FORMAT = "registry"
+
+    status: Annotated[str, OneOf(tuple(tier.name.lower() for tier in Tier))]
+    code: Annotated[str, Text(MAX_CODE, empty=True)]
+    release: Annotated[str, Text(MAX_WORD, empty=True)]
+    issued: Annotated[int, Uint()]
+
+
+@dataclass(frozen=True)
+class LastKnown(Record):
+    """The last verdict on an enrolled device, and its last claim, which is none; None where there is none yet."""
+
+    FORMAT = "registry"
+
+    judged: Annotated[Judged | None, Maybe(Nested(Judged))] = None
+    claimed: Annotated[Claimed | None, Maybe(Nested(Claimed))] = None
+
+
+@dataclass(frozen=True)
 class _Revoked(Record):
     """A certificate's serial number, and since when (s since 1970) it is revoked."""
 
@@ -199,6 +244,7 @@ class Registry:
                 f"floor/{record.ek_hash.hex()}": _KnownFloor(known).encode(),
                 f"device/{record.device}": record.encode(),
                 f"ek/{record.ek_hash.hex()}": record.device.encode(),
+                f"known/{record.device}": None,
                 f"answer/{name}": given.encode(),
             }
         )
@@ -230,6 +276,7 @@ class Registry:
             {
                 f"ended/{record.device}": ended.encode(),
                 f"device/{record.device}": None,
+                f"known/{record.device}": None,
                 f"ek/{record.ek_hash.hex()}": None,
                 f"sanitising/{record.device}": None,
                 REVOKED_KEY: _AllRevoked(rows).encode(),
@@ -241,8 +288,8 @@ class Registry:
         known = self._read(REVOKED_KEY, _AllRevoked.parse)
         return {int.from_bytes(row.serial, "big"): row.time for row in known.certificates} if known else {}
 
-    def accepted(self, device: str, clock: BootClock, head: LedgerHead | None) -> None:
-        """Remember how far the device's TPM and its ledger had come in the last evidence accepted."""
+    def accepted(self, device: str, clock: BootClock, head: LedgerHead | None, judged: Judged | None = None) -> None:
+        """Remember how far the device's TPM and its ledger had come in the last evidence accepted, and the verdict."""
         record = self.find(device)
         if record is not None:
             risen = replace(
@@ -250,7 +297,25 @@ class Registry:
             )
             if head is not None:
                 risen = replace(risen, ledger_size=head.size, ledger_root=head.root, ledger_counter=head.counter)
-            self._store.put({f"device/{device}": risen.encode()})
+            known = {f"known/{device}": replace(self.known(device), judged=judged).encode()} if judged else {}
+            self._store.put({f"device/{device}": risen.encode(), **known})
+
+    def refused(self, device: str, judged: Judged) -> None:
+        """Remember a verdict on evidence that was not accepted."""
+        if self.find(device) is not None:
+            self._store.put({f"known/{device}": replace(self.known(device), judged=judged).encode()})
+
+    def claimed(self, device: str, claim: Claimed) -> bool:
+        """Remember what an enrolled device says of its update; whether it is newer than what is known."""
+        known = self.known(device)
+        if self.find(device) is None or (known.claimed is not None and claim.seq <= known.claimed.seq):
+            return False
+        self._store.put({f"known/{device}": replace(known, claimed=claim).encode()})
+        return True
+
+    def known(self, device: str) -> LastKnown:
+        """The last verdict on a device, and its last claim."""
+        return self._read(f"known/{device}", LastKnown.parse) or LastKnown()
 
     def _read(self, key: str, parse: Callable[[bytes], T]) -> T | None:
         data = self._store.get(key)
