@@ -64,6 +64,7 @@ from medvouch.formats.ear import Ear
 from medvouch.formats.ear_json import ear_from_json
 from medvouch.formats.eat import Eat
 from medvouch.formats.enrolment import Proof, Request, parse_verdict
+from medvouch.formats.fleet import Fleet
 from medvouch.formats.floor import FloorApproval
 from medvouch.formats.gpt import PartitionTable
 from medvouch.formats.identity import DeviceIdentity, OwnershipAuths
@@ -75,6 +76,8 @@ from medvouch.formats.openeox import SupportStatement
 from medvouch.formats.record import Place
 from medvouch.formats.reference import ReferenceValues
 from medvouch.formats.release import ReleaseRecord
+from medvouch.formats.rollout import Rollout
+from medvouch.formats.rollout_plan import Plan
 from medvouch.formats.sanitisation import Released, SanitisationCertificate, Sanitised
 from medvouch.formats.slot_image import read_image
 from medvouch.formats.suit import Envelope
@@ -304,6 +307,7 @@ TARGETS: Mapping[str, Target] = {
     "escrow": Target(_escrow),
     "eventlog": Target(_eventlog),
     "evidence": each(UnverifiedEvidence.parse, QuoteRecord.parse),
+    "fleet": Target(Fleet.parse),
     "floor": exact(FloorApproval.parse),
     "identity": exact(DeviceIdentity.parse, OwnershipAuths.parse),
     "image": Target(_image),
@@ -321,6 +325,8 @@ TARGETS: Mapping[str, Target] = {
     "release": exact(ReleaseRecord.parse),
     "release-draft": Target(Draft.parse),
     "release-json": each(parse_known_exploited, SupportStatement.parse, lambda data: json_object.parse(data, "json")),
+    "rollout": exact(Rollout.parse),
+    "rollout-plan": Target(Plan.parse),
     "sbat": each(sbat.parse),
     "sanitisation": exact(SanitisationCertificate.parse, Sanitised.parse, Released.parse),
     "suit": Target(_suit),

@@ -1,4 +1,4 @@
-"""Refusals of what joins several cores: bundles of a whole life."""
+"""Refusals of what joins several cores: bundles of a whole life, rollouts, and what is said of a whole fleet."""
 
 from __future__ import annotations
 
@@ -39,6 +39,52 @@ BUNDLE_SANITISATION_UNPROVEN = RefusalKind(
     "bundle-sanitisation-unproven",
     "Nothing proves that the keys and data of the device were destroyed.",
     "treat the device as if it still held them: have it cleared, and have it prove that",
+)
+
+# --- rollouts --------------------------------------------------------------------------------------------------------
+
+ROLLOUT_OVER = RefusalKind(
+    "rollout-over",
+    "The rollout would be over before it begins.",
+    "set a later day as `until` in the plan",
+)
+ROLLOUT_DEVICE_UNKNOWN = RefusalKind(
+    "rollout-device-unknown",
+    "A cohort names a device that the fleet file does not have.",
+    "correct the UEID in the plan, or add the device to the fleet file",
+)
+ROLLOUT_COHORT_EMPTY = RefusalKind(
+    "rollout-cohort-empty",
+    "No device belongs to a cohort, so its waves would count without having proven anything.",
+    "correct what the cohort takes: earlier cohorts take first",
+)
+ROLLOUT_NAME_TAKEN = RefusalKind(
+    "rollout-name-taken",
+    "There was a rollout of this name already.",
+    "give the new one a name of its own",
+)
+ROLLOUT_OVERLAP = RefusalKind(
+    "rollout-overlap",
+    "Some of the devices are in another rollout that runs, and each device has one directive.",
+    "halt the other rollout, or leave its devices out of this one",
+)
+ROLLOUT_NOT_RUNNING = RefusalKind(
+    "rollout-not-running",
+    "The rollout cannot be halted: it does not run.",
+    "look at it with `medvouch release rollout status`",
+)
+ROLLOUT_NOT_HALTED = RefusalKind(
+    "rollout-not-halted",
+    "The rollout cannot be resumed: it was not halted.",
+    "look at it with `medvouch release rollout status`",
+)
+
+# --- fleets ----------------------------------------------------------------------------------------------------------
+
+FLEET_INCOMPLETE = RefusalKind(
+    "fleet-incomplete",
+    "A device proves its life and is not on the list of all devices, so no share of that list would be true.",
+    "add it to the fleet file; where it is no device of that fleet, take its ledger out of the folder",
 )
 
 TABLE = refusal_table(globals())
