@@ -11,6 +11,7 @@ from tuf.ngclient import FetcherInterface, Updater
 
 from medvouch.errors import NetworkFault
 from medvouch.ports import MetadataStore
+from medvouch_sim import fixtures
 
 BASE = "http://repository.example"
 
@@ -55,3 +56,12 @@ def python_tuf_client(files: MetadataStore, root: bytes, folder: Path) -> Update
         _Fetcher(files),
         **bootstrap,
     )
+
+
+def keys_folder(folder: Path) -> Path:
+    """A folder with the test keys of all roles of a repository, under the names that the commands look for."""
+    folder.mkdir()
+    for role in fixtures.ROLES:
+        if role.startswith("tuf-") or role == "director":
+            (folder / f"{role}.pem").write_bytes(fixtures.key_pem(fixtures.private_key(role)))
+    return folder

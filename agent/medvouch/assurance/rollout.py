@@ -111,7 +111,9 @@ def _direct(rollout: Rollout, number: int, reports: Reports, now: int, actor: st
     recovers = rollout.target.purpose == RECOVERY
     devices = rollout.of_wave(number)
     skipped = tuple(ueid for ueid in devices if not recovers and reports.get(ueid, DeviceReport()).quarantined)
-    wave = replace(rollout.waves[number], directed=now, skipped=skipped)
+    known = [reports[ueid] for ueid in devices if ueid in reports]
+    since = max([now, *(max(report.said_at, report.judged_at) + 1 for report in known)])  # later than all that is known
+    wave = replace(rollout.waves[number], directed=since, skipped=skipped)
     waves = (*rollout.waves[:number], wave, *rollout.waves[number + 1 :])
     chosen = tuple(ueid for ueid in devices if ueid not in set(skipped))
     because = f"wave {number + 1} of {len(waves)}: {len(chosen)} devices"

@@ -124,7 +124,7 @@ def _of_wave(rollout: Rollout, number: int, reports: Reports, now: int) -> Itera
 def _result(rollout: Rollout, since: int, report: DeviceReport, now: int) -> Result:
     """What counts is what came after it was directed; and of that, what is proven comes first."""
     target, ours = rollout.target, _is_about(rollout, since, report)
-    if report.verdict in QUARANTINING and report.judged_at > since:
+    if report.verdict in QUARANTINING and report.judged_at >= since:
         return Result.FAILED
     if report.verdict is Tier.AFFIRMING and report.proven == target.version:
         return Result.ATTESTED

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvouch import __version__
-from medvouch.cli import building, commands, gating, releasing, updating
+from medvouch.cli import building, commands, gating, releasing, rolling, updating
 from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
 from medvouch.cli.installing import DEFAULT_USER, installer
@@ -280,6 +280,7 @@ def _add_release(subparsers: Subparsers) -> None:
     building.add_parsers(steps)
     gating.add_parsers(steps)
     releasing.add_parsers(steps)
+    rolling.add_parsers(steps)
 
 
 def _nonce(text: str) -> bytes:

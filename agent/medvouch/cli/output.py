@@ -64,6 +64,15 @@ def aligned(rows: Mapping[str, object]) -> list[str]:
     return [f"{name:<{width}}  {value}" for name, value in shown.items()]
 
 
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table for people, each column as wide as it needs."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, *rows)
+    ]
+
+
 def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     """Nested maps and lists as one map from path to value: `a.b`, `a[0]`."""
     rows: dict[str, object] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from medvouch.errors import MissingPart, UsageFault
+from medvouch.formats.directive import MAX_TARGET_NAME
 
 EXIT_CODES = """\
 exit codes:
@@ -19,6 +20,7 @@ exit codes:
 
 LAST_YEAR = 9998
 """Of judging: certificates without expiry end in 9999."""
+MAX_DAYS = 3650
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -77,6 +79,13 @@ def existing_file(text: str) -> Path:
     return path
 
 
+def existing_folder(text: str) -> Path:
+    """An argument that names a directory."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory {text}")
+    return Path(text)
+
+
 def out_file(text: str) -> Path:
     """An argument that names a file to be written."""
     path = _no_directory(text)
@@ -105,6 +114,25 @@ def point_in_time(text: str) -> int:
     if not 1970 <= moment.year <= LAST_YEAR:
         raise argparse.ArgumentTypeError(f"{text} is not between 1970 and {LAST_YEAR}")
     return int(moment.timestamp())
+
+
+def target_name(text: str) -> str:
+    """An argument that names a target of the repository."""
+    return short_text(text, MAX_TARGET_NAME)
+
+
+def short_text(text: str, limit: int) -> str:
+    """Text of 1 to `limit` characters."""
+    if not 0 < len(text) <= limit:
+        raise argparse.ArgumentTypeError(f"1 to {limit} characters are wanted, not {len(text)}")
+    return text
+
+
+def day_count(text: str) -> int:
+    """An argument that is a number of days."""
+    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:20]) <= MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number from 1 to {MAX_DAYS}")
+    return int(text)
 
 
 def judged_at(options: argparse.Namespace) -> int:

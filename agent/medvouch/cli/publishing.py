@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from tuf.api.metadata import TargetFile
 
 from medvouch.adapters.files import read_bounded
+from medvouch.adapters.locking import locked
 from medvouch.adapters.metadata import MAX_FILE_BYTES, FileMetadataStore
 from medvouch.cli.countersigning import countersign, prepare, signed_apart
 from medvouch.cli.keys import opened_folder
@@ -46,7 +48,7 @@ def init(options: argparse.Namespace) -> int:
 def trust(options: argparse.Namespace) -> int:
     """`medvouch release trust`."""
     document = read_trust(options.file)
-    with _opened(options) as repository:
+    with opened(options) as repository:
         return _publish(repository, [repository.set_trust(document.encode())], options)
 
 
@@ -56,7 +58,7 @@ def publish(options: argparse.Namespace) -> int:
     if ROOT in signed:
         remedy = "publish it with `medvouch release rotate`"
         raise UsageFault("usage", "a root is not published with a release", remedy=remedy)
-    with _opened(options) as repository:
+    with opened(options) as repository:
         targets = repository.add_release(options.version, files) if files else []
         return _publish(repository, targets, options, signed)
 
@@ -64,7 +66,7 @@ def publish(options: argparse.Namespace) -> int:
 def rotate(options: argparse.Namespace) -> int:
     """`medvouch release rotate`."""
     signed = signed_apart(options)
-    with opened_folder(options.new_keys) as new, _opened(options) as repository:
+    with opened_folder(options.new_keys) as new, opened(options) as repository:
         repository.rotate(new, _now(), apart=signed)
     document = {"repository": str(options.repository), "version": repository.version, "root": repository.root_version}
     lines = [f"published as version {repository.version}, under root {repository.root_version}"]
@@ -104,7 +106,7 @@ def direct(options: argparse.Namespace) -> int:
     if options.defer_days > options.days:
         detail = f"to be put off for {options.defer_days} days and good for {options.days}"
         raise UsageFault("usage", detail, remedy="let it be good for longer (--days)")
-    with _opened(options) as repository:
+    with opened(options) as repository:
         directives = list(_directives(repository, options, _now()))
         targets = [repository.direct(device_id(each.ueid), each.encode()) for each in directives]
         return _publish(repository, targets, options)
@@ -128,12 +130,27 @@ def _directives(repository: AuthoredRepository, options: argparse.Namespace, now
         )
 
 
+def alone(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A command that nothing else changes the repository beside: UsageFault `repository-busy` where something goes on.
+
+    The lock is a file beside the repository, `.NAME.lock`.
+    """
+
+    @functools.wraps(command)
+    def run(options: argparse.Namespace) -> int:
+        repository = options.repository.absolute()
+        with locked(repository.with_name(f".{repository.name}.lock"), "repository-busy"):
+            return command(options)
+
+    return run
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
-    "init": init,
-    "trust": trust,
-    "publish": publish,
-    "direct": direct,
-    "rotate": rotate,
+    "init": alone(init),
+    "trust": alone(trust),
+    "publish": alone(publish),
+    "direct": alone(direct),
+    "rotate": alone(rotate),
     "metadata": metadata,
     "countersign": countersign,
 }
@@ -155,15 +172,21 @@ def _publish(
 
 def _sequence(name: str, envelope: bytes) -> int:
     """The manifest's, which the directive must say too. InputError `suit-*` where the target is no envelope."""
+    return published_manifest(name, envelope).sequence_number
+
+
+def published_manifest(name: str, envelope: bytes) -> Manifest:
+    """What a target says that devices are directed to. InputError `suit-*` where it is no envelope."""
     try:
-        return Manifest.parse(Envelope.parse(envelope).manifest).sequence_number
+        return Manifest.parse(Envelope.parse(envelope).manifest)
     except InputError as error:
         remedy = "name the release's envelope, and nothing else that was published with it"
         raise InputError(error.code, f"{name}: {error.detail}", place=error.place, remedy=remedy) from error
 
 
 @contextmanager
-def _opened(options: argparse.Namespace) -> Iterator[AuthoredRepository]:
+def opened(options: argparse.Namespace) -> Iterator[AuthoredRepository]:
+    """The repository, with the keys that are at hand; tokens are let go of afterwards."""
     with opened_folder(options.keys) as keys:
         yield AuthoredRepository.open(FileMetadataStore(options.repository), keys)
 

@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvouch.cli import keys
-from medvouch.cli.parsing import Run, command, existing_file, hex_bytes, out_file, part
-from medvouch.formats.directive import MAX_TARGET_NAME, PURPOSES, UPDATE
+from medvouch.cli.parsing import (
+    Run,
+    command,
+    day_count,
+    existing_file,
+    existing_folder,
+    hex_bytes,
+    out_file,
+    part,
+    target_name,
+)
+from medvouch.formats.directive import PURPOSES, UPDATE
 
 UEID_BYTES = 33
-MAX_DAYS = 3650
 
 if TYPE_CHECKING:
     from medvouch.cli.parsing import Subparsers
@@ -72,12 +81,12 @@ def _add_direct(subparsers: Subparsers) -> None:
     )
     parser = command(subparsers, "direct", _run("direct"), "send devices to a published release", *examples)
     parser.add_argument("ueids", nargs="+", type=_ueid, metavar="UEID", help="of each device, in hex")
-    parser.add_argument("--release", required=True, type=_target, metavar="TARGET", help="the release's envelope")
-    parser.add_argument("--days", type=_days, default=30, metavar="N", help="good for so many days (default 30)")
+    parser.add_argument("--release", required=True, type=target_name, metavar="TARGET", help="the release's envelope")
+    parser.add_argument("--days", type=day_count, default=30, metavar="N", help="good for so many days (default 30)")
     what = "update (default); rollback: back within the security epoch; recovery: also where it failed before"
     parser.add_argument("--purpose", choices=PURPOSES, default=UPDATE, help=what)
     what = "users may put it off for so many days (default: not at all)"
-    parser.add_argument("--defer-days", type=_days, default=0, metavar="N", help=what)
+    parser.add_argument("--defer-days", type=day_count, default=0, metavar="N", help=what)
     _add_places(parser)
 
 
@@ -87,7 +96,7 @@ def _add_rotate(subparsers: Subparsers) -> None:
     parser = command(subparsers, "rotate", _run("rotate"), summary, example)
     _add_places(parser)
     what = "likewise, all keys that are to count from now on"
-    parser.add_argument("--new-keys", required=True, type=_folder, metavar="DIR", help=what)
+    parser.add_argument("--new-keys", required=True, type=existing_folder, metavar="DIR", help=what)
     _add_signed(parser)
 
 
@@ -104,7 +113,9 @@ def _add_metadata(subparsers: Subparsers) -> None:
     parser.add_argument("--for", required=True, choices=APART, dest="role", help="whose keys are to sign it")
     what = "directory that is served; none: of a repository that is to be made"
     parser.add_argument("--repository", type=Path, metavar="DIR", help=what)
-    parser.add_argument("--new-keys", type=_folder, metavar="DIR", help=f"that the root is to name; {KEYS_HELP}")
+    parser.add_argument(
+        "--new-keys", type=existing_folder, metavar="DIR", help=f"that the root is to name; {KEYS_HELP}"
+    )
     parser.add_argument("--out", required=True, type=out_file, metavar="FILE", help="where it goes")
 
 
@@ -133,7 +144,7 @@ def _add_predict(subparsers: Subparsers) -> None:
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", required=True, type=Path, metavar="DIR", help="directory that is served")
-    parser.add_argument("--keys", required=True, type=_folder, metavar="DIR", help=KEYS_HELP)
+    parser.add_argument("--keys", required=True, type=existing_folder, metavar="DIR", help=KEYS_HELP)
 
 
 def _add_release(parser: argparse.ArgumentParser) -> None:
@@ -161,26 +172,8 @@ def _predict(options: argparse.Namespace) -> int:
     return predict(options)
 
 
-def _folder(text: str) -> Path:
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"there is no directory {text}")
-    return Path(text)
-
-
 def _ueid(text: str) -> bytes:
     ueid = hex_bytes(text)
     if len(ueid) != UEID_BYTES:
         raise argparse.ArgumentTypeError(f"{len(ueid)} bytes where a UEID has {UEID_BYTES}")
     return ueid
-
-
-def _target(text: str) -> str:
-    if not 0 < len(text) <= MAX_TARGET_NAME:
-        raise argparse.ArgumentTypeError(f"a target's name has 1 to {MAX_TARGET_NAME} characters")
-    return text
-
-
-def _days(text: str) -> int:
-    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:20]) <= MAX_DAYS:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number from 1 to {MAX_DAYS}")
-    return int(text)

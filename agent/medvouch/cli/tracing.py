@@ -27,14 +27,17 @@ def lineage(options: argparse.Namespace) -> int:
     at = judged_at(options)
     records = [read_record(path) for path in options.record]
     life = verified_life(data, trust, device=options.device, at=at)
-    makers = Makers(*(_keys(trust, role, at) for role in ("release", "quality")))
-    document = described(life, trace(life, makers, records))
+    document = described(life, trace(life, makers_at(trust, at), records))
     show(document, _lines(document), as_json=options.json)
     return 0
 
 
-def _keys(trust: TrustDocument, role: str, at: int) -> RoleKeys:
-    return RoleKeys(keys_at(trust, role, at), role_of(trust, role).threshold)
+def makers_at(trust: TrustDocument, at: int) -> Makers:
+    """Who signs releases at a time (s since 1970). Raises ConfigFault where the trust document cannot serve."""
+    release, quality = (
+        RoleKeys(keys_at(trust, role, at), role_of(trust, role).threshold) for role in ("release", "quality")
+    )
+    return Makers(release, quality)
 
 
 def described(life: VerifiedLife, installations: Sequence[Installation]) -> Row:

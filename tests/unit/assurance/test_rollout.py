@@ -141,7 +141,8 @@ LATER = NOW + 10
         (replace(attested(LATER), verdict=Tier.WARNING), Result.FAILED),
         (replace(attested(LATER), verdict=Tier.NONE), Result.UNDER_WAY),
         (condemned(LATER), Result.FAILED),
-        (condemned(NOW), Result.UNDER_WAY),
+        (condemned(NOW), Result.FAILED),
+        (condemned(NOW - 1), Result.SILENT),
         (said(Update.FAILED, LATER), Result.FAILED),
         (said(Update.FAILED, NOW - 1), Result.SILENT),
         (said(Update.FAILED, LATER, sequence=2), Result.UNDER_WAY),
@@ -300,6 +301,16 @@ def test_a_wave_in_quarantine_proves_nothing() -> None:
     same, decision = stepped(rollout, reports, NOW + 48 * HOUR)
     assert same == rollout
     assert decision.because == "wave 1 lacks 1 of 1 reports (2 quarantined)"
+
+
+def test_what_was_known_when_it_was_directed_is_not_held_against_it() -> None:
+    """Even of the same second, or of a collector whose clock is ahead."""
+    devices = planned().of_wave(0)
+    for at in (NOW, NOW + 5):
+        rollout, _ = stepped(planned(), all_of(devices, said(Update.STAGED, at)))
+        assert rollout.begun[0].directed == at + 1
+        assert set(results(rollout, all_of(devices, said(Update.FAILED, at)), NOW).values()) == {Result.SILENT}
+        assert set(results(rollout, all_of(devices, said(Update.FAILED, at + 1)), NOW).values()) == {Result.FAILED}
 
 
 def test_a_recovery_is_for_those_in_quarantine() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from medvouch.cli import gating, publishing
 from medvouch.formats.release import ReleaseRecord
-from medvouch_sim import fixtures
 from support import release_documents as made
+from support.authoring import keys_folder
 from support.cli import Caller
 from support.release_documents import CVE, ENVELOPE, NOW, TOML, encoded
 
@@ -43,12 +43,7 @@ def arguments(folder: Path) -> tuple[object, ...]:
 @pytest.fixture
 def places(tmp_path: Path, medvouch: Caller) -> tuple[object, ...]:
     """A repository with nothing in it."""
-    keys = tmp_path / "keys"
-    keys.mkdir()
-    for role in fixtures.ROLES:
-        if role.startswith("tuf-") or role == "director":
-            (keys / f"{role}.pem").write_bytes(fixtures.key_pem(fixtures.private_key(role)))
-    places = ("--repository", tmp_path / "repository", "--keys", keys)
+    places = ("--repository", tmp_path / "repository", "--keys", keys_folder(tmp_path / "keys"))
     assert medvouch("release", "init", "--bins", "2", *places).code == 0
     return places
 

@@ -19,9 +19,8 @@ from medvouch.formats.update import InstalledRelease
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.update.directing import resolve
 from medvouch.update.repository import Repository
-from medvouch_sim import fixtures
 from medvouch_sim.site import Site
-from support.authoring import BASE, FromFiles
+from support.authoring import BASE, FromFiles, keys_folder
 from support.cli import Caller
 from support.release_documents import ENVELOPE, written
 from support.suit import DEVICE, QUALITY_KEYS, RELEASE_KEYS, URI, released
@@ -38,12 +37,7 @@ def at_a_fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    for role in fixtures.ROLES:
-        if role.startswith("tuf-") or role == "director":
-            (folder / f"{role}.pem").write_bytes(fixtures.key_pem(fixtures.private_key(role)))
-    return folder
+    return keys_folder(tmp_path / "keys")
 
 
 @pytest.fixture
