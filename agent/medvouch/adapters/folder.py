@@ -68,6 +68,18 @@ class FolderRemote:
         return NetworkFault("fetch-failed", f"{self._url}: {error.strerror}", remedy=remedy)
 
 
+class FolderFetcher:
+    """`medvouch.ports.Fetcher` of file URLs alone, for who is not to reach any network."""
+
+    def fetch(self, url: str) -> Generator[bytes, None, None]:
+        """The contents in chunks."""
+        return _whole(FolderRemote(url, ""))
+
+    def open(self, url: str, validator: str = "") -> FolderRemote:
+        """The file there, to be read in pieces."""
+        return FolderRemote(url, validator)
+
+
 class AnyFetcher:
     """`medvouch.ports.Fetcher`: file URLs from a folder, all others over HTTP."""
 

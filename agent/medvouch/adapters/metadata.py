@@ -44,3 +44,22 @@ class FileMetadataStore:
         if not all(_COMPONENT.fullmatch(part) for part in parts):
             raise StorageFault("file-name", f"{name!r} is no plain file name", remedy="look at who named it so")
         return self._directory.joinpath(*parts)
+
+
+class MemoryMetadataStore:
+    """One that nothing outlives, for who reads a repository once."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes | None:
+        """The contents, or None."""
+        return self._files.get(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Until the process ends."""
+        self._files[name] = data
+
+    def remove(self, name: str) -> None:
+        """Nothing where it is not there."""
+        self._files.pop(name, None)

@@ -168,6 +168,13 @@ def ledger_lineage(options: argparse.Namespace) -> int:
     return lineage(options)
 
 
+def ledger_remediation(options: argparse.Namespace) -> int:
+    """`medvouch ledger remediation`."""
+    from medvouch.cli.remediating import remediation  # noqa: PLC0415 - as above
+
+    return remediation(options)
+
+
 def ledger_export(options: argparse.Namespace) -> int:
     """`medvouch ledger export`."""
     data = _exported(options)

@@ -14,7 +14,17 @@ from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
 from medvouch.cli.installing import DEFAULT_USER, installer
 from medvouch.cli.output import accept_any_text, fail
-from medvouch.cli.parsing import EXIT_CODES, Parser, Run, command, existing_file, hex_bytes, out_file, point_in_time
+from medvouch.cli.parsing import (
+    EXIT_CODES,
+    Parser,
+    Run,
+    command,
+    existing_file,
+    existing_folder,
+    hex_bytes,
+    out_file,
+    point_in_time,
+)
 from medvouch.errors import MedvouchError
 from medvouch.formats.eat import NONCE_SIZES
 
@@ -200,6 +210,7 @@ def _add_ledger(subparsers: Subparsers) -> None:
     _add_ledger_show(actions)
     _add_ledger_verify(actions)
     _add_ledger_lineage(actions)
+    _add_ledger_remediation(actions)
     summary = "have the running agent write its ledger to a file"
     export = command(actions, "export", commands.ledger_export, summary, examples[0])
     export.add_argument("--out", required=True, type=out_file, metavar="FILE", help="where the ledger goes")
@@ -234,6 +245,34 @@ def _add_ledger_lineage(actions: Subparsers) -> None:
     what = "a release's record, which names what it fixed; may be repeated"
     parser.add_argument("--record", type=existing_file, action="append", default=[], metavar="FILE", help=what)
     parser.add_argument("--device", metavar="ID", help="the device that it should be of")
+    _at_option(parser)
+
+
+def _add_ledger_remediation(actions: Subparsers) -> None:
+    summary = (
+        "tell what became of an advisory in a fleet: an outcome and seven times for each device; 0 once it is closed"
+    )
+    example = (
+        "medvouch ledger remediation --advisory advisory.json --fleet fleet.json --bundles lives --trust trust.cbor "
+        "--repository repository --root root.json --out DEV-2026-001.json"
+    )
+    parser = command(actions, "remediation", commands.ledger_remediation, summary, example)
+    for name, what in (
+        ("advisory", "the advisory (CSAF 2.0)"),
+        ("fleet", "all devices that you know (JSON)"),
+        ("trust", "trust document: whom to believe"),
+        ("root", "the root that the repository is believed by, as images carry it"),
+    ):
+        parser.add_argument(f"--{name}", required=True, type=existing_file, metavar="FILE", help=what)
+    for name, what in (("bundles", "exported ledgers (*.cbor)"), ("repository", "a copy of what is served")):
+        parser.add_argument(f"--{name}", required=True, type=existing_folder, metavar="DIR", help=what)
+    what = "a collector's database, which tells of devices whose ledger is not at hand"
+    parser.add_argument("--collector", type=existing_file, metavar="FILE", help=what)
+    what = "a support statement (OpenEoX; default: what the newest release says)"
+    parser.add_argument("--support", type=existing_file, metavar="FILE", help=what)
+    what = "when you became aware of it, where no release says (ISO 8601, UTC)"
+    parser.add_argument("--aware", type=point_in_time, metavar="TIME", help=what)
+    parser.add_argument("--out", type=out_file, metavar="FILE", help="where the record goes, as JSON")
     _at_option(parser)
 
 

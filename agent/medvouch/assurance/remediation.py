@@ -1,0 +1,374 @@
+"""What became of an advisory in a fleet: one record for each device that its maker knows, and whether it is closed.
+
+Seven times: its maker was aware of it, it was public, a fix was available, the device was notified of that, had it
+downloaded, installed, and attested. A time that nothing proves is None. Of the device's own times its ledger tells,
+where its clock was synchronised; attested is the appraiser's time. Closed is an advisory by attestation alone (ADR 48).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from medvouch.assurance import refusals
+from medvouch.assurance.affectedness import Affectedness, PublishedRelease
+from medvouch.assurance.bundle import VerifiedLife
+from medvouch.assurance.lineage import ATTESTED_FIXED, ENVELOPE, FAILED, UNATTESTED, Installation
+from medvouch.assurance.reports import CONSENT, INSTALLED, OPTED_OUT, POSTPONED, last_heard
+from medvouch.errors import Refusal
+from medvouch.formats.csaf import Vulnerability
+from medvouch.formats.fleet import Fleet, FleetDevice
+from medvouch.formats.ledger import Statement
+from medvouch.formats.version import parse_version
+from medvouch.update.transitions import Update
+
+NOT_AFFECTED, UNSUPPORTED, UNREACHABLE = "not_affected", "unsupported", "unreachable"
+OPEN = "open"
+"""No outcome yet: it was heard of since the fix was available, if there is one, and has it not."""
+OUTCOMES = (
+    ATTESTED_FIXED, UNATTESTED, POSTPONED, OPTED_OUT, FAILED, UNREACHABLE, NOT_AFFECTED, UNSUPPORTED
+)  # fmt: skip
+UNCONCERNED = (NOT_AFFECTED, UNSUPPORTED)
+"""Of the known devices, those that are in no denominator but that of all."""
+
+LATENCIES = (
+    ("aware", "available"),
+    ("public", "available"),
+    ("available", "notified"),
+    ("available", "downloaded"),
+    ("available", "installed"),
+    ("available", "attested"),
+    ("public", "attested"),
+    ("aware", "attested"),
+)
+
+
+@dataclass(frozen=True)
+class Times:
+    """In s since 1970; None where nothing proves it."""
+
+    aware: int | None = None
+    public: int | None = None
+    available: int | None = None
+    notified: int | None = None
+    downloaded: int | None = None
+    installed: int | None = None
+    attested: int | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What there is of a device: its verified life and what `lineage.trace` makes of it.
+
+    `at`: when it was last heard of otherwise (s since 1970). `broken` says what is wrong with a ledger that does not
+    hold, of which nothing else is believed.
+    """
+
+    life: VerifiedLife | None = None
+    installations: tuple[Installation, ...] = ()
+    at: int = 0
+    broken: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceRecord:
+    """One device: `running` is the version that it says to run, `fixed_by` the one that brought the fix."""
+
+    device: FleetDevice
+    outcome: str
+    reason: str
+    running: str
+    fixed_by: str
+    times: Times
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from one time to another: nearest-rank percentiles of `known` devices `of` all that are concerned."""
+
+    start: str
+    end: str
+    known: int
+    of: int
+    median: int | None
+    p90: int | None
+    longest: int | None
+
+
+@dataclass(frozen=True)
+class Remediation:
+    """The whole record. `counts` by outcome, and OPEN; `concerned` devices are affected and supported."""
+
+    public: int
+    aware: int | None
+    devices: tuple[DeviceRecord, ...]
+    counts: Mapping[str, int]
+    concerned: int
+    latencies: tuple[Latency, ...]
+
+    @property
+    def closed(self) -> bool:
+        """Whether a verdict proves the fix on every device that is affected and supported."""
+        return self.counts[ATTESTED_FIXED] == self.concerned
+
+    @property
+    def closed_at(self) -> int | None:
+        """When the last of them was attested; None where it is not closed, or none was concerned."""
+        times = [each.times.attested for each in self.devices if each.outcome == ATTESTED_FIXED]
+        return max((time for time in times if time), default=None) if self.closed else None
+
+
+@dataclass(frozen=True)
+class Advised:
+    """What is asked of each device: what is known of the advisory, and until when the product is supported.
+
+    Times in s since 1970. `aware` and `support_end` are None where nobody says.
+    """
+
+    affectedness: Affectedness
+    aware: int | None
+    support_end: int | None
+
+    @property
+    def public(self) -> int:
+        """When the advisory was first released."""
+        return self.affectedness.advisory.released
+
+
+def aware_of(affectedness: Affectedness) -> int | None:
+    """Since when their maker has known of the advisory's vulnerabilities, as the records of releases say: the first."""
+    names = frozenset().union(*(each.names for each in affectedness.advisory.vulnerabilities))
+    fixes = (fix for release in affectedness.releases for fix in release.record.fixes if fix.names & names)
+    return min((fix.aware for fix in fixes if fix.aware is not None), default=None)
+
+
+def remediate(advised: Advised, fleet: Fleet, heard: Mapping[bytes, Heard]) -> Remediation:
+    """The record of a fleet; `heard` by UEID. Refusal `fleet-incomplete` where it has a device that the fleet has not.
+
+    For each device the first of these that holds: it was never affected, or is decommissioned; it runs a fix, proven or
+    not; its support had ended before the advisory was public; it was not heard of since a fix was available; its user
+    opted out, or put it off; the last attempt failed. If none does, it is open.
+    """
+    if unlisted := sorted(heard.keys() - {device.ueid for device in fleet.devices}):
+        raise Refusal(refusals.FLEET_INCOMPLETE, f"{len(unlisted)} of them, the first {unlisted[0].hex()}")
+    devices = tuple(_record(_Case(advised, each, heard.get(each.ueid, Heard()))) for each in fleet.devices)
+    concerned = [each.times for each in devices if each.outcome not in UNCONCERNED]
+    counts = Counter(each.outcome for each in devices)
+    return Remediation(
+        public=advised.public,
+        aware=advised.aware,
+        devices=devices,
+        counts={outcome: counts[outcome] for outcome in (*OUTCOMES, OPEN)},
+        concerned=len(concerned),
+        latencies=tuple(_latency(start, end, concerned) for start, end in LATENCIES),
+    )
+
+
+# --- one device ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One device, and what follows from what is known of it."""
+
+    advised: Advised
+    device: FleetDevice
+    heard: Heard
+
+    @cached_property
+    def installed(self) -> tuple[Installation, ...]:
+        """Releases that ran since it was enrolled, as it says."""
+        return tuple(each for each in self.heard.installations if any(step.state in INSTALLED for step in each.steps))
+
+    @cached_property
+    def ran(self) -> frozenset[str]:
+        """The versions that it ran at any time; or might have run, where no ledger tells."""
+        versions = {self.device.version, *map(self.version, self.installed)}
+        if self.heard.life is None:
+            delivered = parse_version(self.device.version)
+            later = (each for each in self.advised.affectedness.releases if each.number > delivered)
+            versions |= {each.record.version for each in later}
+        return frozenset(versions)
+
+    @cached_property
+    def affecting(self) -> frozenset[Vulnerability]:
+        """What one of these versions had."""
+        return self.has(self.ran)
+
+    def has(self, versions: Iterable[str]) -> frozenset[Vulnerability]:
+        """The advisory's vulnerabilities that one of some versions has."""
+        return self.advised.affectedness.affecting(self.device.model, versions)
+
+    def fixes(self, version: str) -> bool:
+        """Whether a version has nothing any more of what the device had."""
+        return not self.affecting & self.has([version])
+
+    def version(self, installation: Installation) -> str:
+        """As the published record of the envelope says, or who signed it; empty where nobody is believed."""
+        signed = installation.authorised
+        published = self.advised.affectedness.by_envelope.get(installation.envelope)
+        return published.record.version if published else signed.version if signed else ""
+
+    @cached_property
+    def fix(self) -> Installation | None:
+        """What brought the fix that it still has: of the releases since then, the first that a verdict proves."""
+        since: list[Installation] = []
+        for each in reversed(self.installed):
+            if not self.fixes(self.version(each)):
+                break
+            since.insert(0, each)
+        proven = (each for each in since if each.verdict)
+        return next(proven, since[0] if since else None)
+
+    @cached_property
+    def remedies(self) -> tuple[PublishedRelease, ...]:
+        """Published releases that fix it: newer than the first version that it ran and that was affected."""
+        affected = [parse_version(version) for version in self.ran if version and self.has([version])]
+        start = min(affected, default=parse_version(self.device.version))
+        found = self.advised.affectedness.releases
+        return tuple(each for each in found if each.number > start and self.fixes(each.record.version))
+
+    @cached_property
+    def attempt(self) -> Installation | None:
+        """The last time that it was about to install a remedy."""
+        envelopes = {each.record.envelope for each in self.remedies}
+        attempts = [each for each in self.heard.installations if each.envelope in envelopes]
+        return attempts[-1] if attempts else None
+
+    @cached_property
+    def available(self) -> int | None:
+        """Since when there is a remedy."""
+        return min((each.available for each in self.remedies if each.available is not None), default=None)
+
+    @cached_property
+    def consent(self) -> Statement | None:
+        """What its user said last to updates."""
+        entries = self.heard.life.entries if self.heard.life else ()
+        said = [entry.statement for entry in entries if entry.statement.machine == CONSENT]
+        return said[-1] if said else None
+
+    @cached_property
+    def last_heard(self) -> int:
+        """Of the device, in any way."""
+        return max(self.heard.at, last_heard(self.heard.life) if self.heard.life else 0)
+
+
+def _record(case: _Case) -> DeviceRecord:
+    found = ((outcome, reason) for outcome, rule in _RULES if (reason := rule(case)))
+    outcome, reason = next(found, (OPEN, _still_open(case)))
+    fix = case.fix if outcome != NOT_AFFECTED else None
+    delivered = case.device.version if case.heard.life else ""
+    return DeviceRecord(
+        device=case.device,
+        outcome=outcome,
+        reason=reason,
+        running=case.version(case.installed[-1]) if case.installed else delivered,
+        fixed_by=case.version(fix) if fix else "",
+        times=_times(case) if outcome != NOT_AFFECTED else Times(),
+    )
+
+
+def _still_open(case: _Case) -> str:
+    if not case.remedies:
+        return "no release fixes it yet"
+    if case.heard.life is None:
+        return "it was heard of, and its ledger is not at hand"
+    if case.attempt in case.installed:
+        return f"it has left the fix, and runs {case.version(case.installed[-1]) or 'what nobody released'}"
+    return f"the fix is {case.attempt.steps[-1].state}" if case.attempt else "it has not been notified of a fix"
+
+
+def _times(case: _Case) -> Times:
+    shown = case.fix or case.attempt
+    at = {step.state: step.time_ms // 1000 for step in shown.steps if step.clock_ok} if shown else {}
+    return Times(
+        aware=case.advised.aware,
+        public=case.advised.public,
+        available=case.available,
+        notified=at.get(Update.NOTIFIED),
+        downloaded=at.get(Update.STAGED),
+        installed=at.get(Update.SELF_CHECKED),
+        attested=case.fix.verdict.ear.issued_at if case.fix and case.fix.verdict else None,
+    )
+
+
+def _not_affected(case: _Case) -> str:
+    if case.heard.life and case.heard.life.sanitisation:
+        return "it is decommissioned, and its keys are gone"
+    return "" if case.affecting else "no version that it ran was affected"
+
+
+def _attested(case: _Case) -> str:
+    return f"a verdict proves that {case.version(case.fix)} booted" if case.fix and case.fix.verdict else ""
+
+
+def _unattested(case: _Case) -> str:
+    return f"it says that it runs {case.version(case.fix)}, and nothing proves it" if case.fix else ""
+
+
+def _unsupported(case: _Case) -> str:
+    end = case.advised.support_end
+    return "its support had ended before the advisory" if end is not None and end <= case.advised.public else ""
+
+
+def _unreachable(case: _Case) -> str:
+    if case.heard.broken:
+        return f"its ledger does not hold: {case.heard.broken}"
+    if case.heard.life is None and not case.heard.at:
+        return "there is no ledger of it"
+    silent = case.available is not None and case.last_heard < case.available and case.attempt is None
+    return "nothing was heard of it since the fix was available" if silent else ""
+
+
+def _opted_out(case: _Case) -> str:
+    return "its user opted out" if case.consent and case.consent.after == OPTED_OUT else ""
+
+
+def _postponed(case: _Case) -> str:
+    """A remedy, or whatever comes."""
+    if case.consent is None or case.consent.after != POSTPONED:
+        return ""
+    about = case.consent.digests.get(ENVELOPE)
+    remedies = {each.record.envelope for each in case.remedies}
+    return "its user put it off" if about is None or about in remedies else ""
+
+
+def _failed(case: _Case) -> str:
+    attempt = case.attempt
+    return attempt.detail or "it says no more" if attempt and attempt.outcome == FAILED else ""
+
+
+_RULES: Sequence[tuple[str, Callable[[_Case], str]]] = (
+    (NOT_AFFECTED, _not_affected),
+    (ATTESTED_FIXED, _attested),
+    (UNATTESTED, _unattested),
+    (UNSUPPORTED, _unsupported),
+    (UNREACHABLE, _unreachable),
+    (OPTED_OUT, _opted_out),
+    (POSTPONED, _postponed),
+    (FAILED, _failed),
+)
+"""Each gives the reason why its outcome holds, or nothing; the first that holds is the device's."""
+
+
+# --- the fleet -------------------------------------------------------------------------------------------------------
+
+
+def _latency(start: str, end: str, concerned: Sequence[Times]) -> Latency:
+    found = sorted(_between(concerned, start, end))
+    median, p90, longest = (_percentile(found, percent) for percent in (50, 90, 100))
+    return Latency(start, end, len(found), len(concerned), median, p90, longest)
+
+
+def _between(concerned: Iterable[Times], start: str, end: str) -> Iterator[int]:
+    """What came before it was awaited, or by a clock that is a little behind, took no time."""
+    for times in concerned:
+        begun, ended = getattr(times, start), getattr(times, end)
+        if begun is not None and ended is not None:
+            yield max(0, ended - begun)
+
+
+def _percentile(values: Sequence[int], percent: int) -> int | None:
+    return values[-(-len(values) * percent // 100) - 1] if values else None

@@ -1,0 +1,181 @@
+"""Releases that reach three gateways in waves: what comes of it is proven, by their ledgers or to the collector."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from medvouch.formats.ledger import Bundle
+from support.cli import Caller
+from support.fleets import Desk, desk
+from support.sites import eventually
+from support.updating import release
+
+PLAN = """\
+name = "{name}"
+release = "{release}"
+until = 2099-01-01
+max_failure_rate = "0%"
+min_reports = 1
+soak_hours = 0
+
+[[cohorts]]
+name = "all"
+
+[[waves]]
+all = 1
+
+[[waves]]
+all = "100%"
+"""
+
+
+@pytest_asyncio.fixture
+async def maker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Desk]:
+    async with desk(tmp_path, Caller(capsys)) as made:
+        yield made
+
+
+async def started(maker: Desk, name: str, target: str) -> None:
+    plan = maker.folder / f"{name}.toml"
+    plan.write_text(PLAN.format(name=name, release=target))
+    called = await maker.rollout("start", plan, "--fleet", maker.write_fleet())
+    assert called.code == 0, called.err
+
+
+async def remediation(maker: Desk, *more: object) -> tuple[int, Any]:
+    maker.export()
+    called = await maker.call(
+        "ledger", "remediation", "--advisory", maker.folder / "1.1.0" / "advisory.json",
+        "--fleet", maker.folder / "fleet.json", *maker.from_ledgers,
+        "--repository", maker.publisher.directory, "--root", maker.publisher.root_path, "--json", *more,
+    )  # fmt: skip
+    assert called.err == ""
+    return called.code, called.json
+
+
+async def test_a_wave_of_one_and_then_the_rest(maker: Desk) -> None:
+    """By the ledgers of the gateways alone; in the end they prove that the advisory is closed."""
+    target = await maker.publish(release("1.1.0"), documented=True)
+    await started(maker, "all", target)
+    maker.export()
+    (shown,) = (await maker.rollout("step", *maker.from_ledgers, "--json")).json["rollouts"]
+    assert shown["decision"]["because"] == "wave 1 of 2: 1 devices"
+    (first,) = maker.of(shown["decision"]["devices"])
+    others = [gateway for gateway in maker.gateways if gateway is not first]
+    await maker.updated(first)
+    for gateway in others:
+        await maker.look(gateway)
+
+    maker.export()
+    (shown,) = (await maker.rollout("step", *maker.from_ledgers, "--json")).json["rollouts"]
+    assert shown["decision"]["because"] == "wave 2 of 2: 2 devices"
+    assert sorted(maker.of(shown["decision"]["devices"]), key=lambda each: each.name) == others
+    assert [gateway.release for gateway in others] == ["1.0.0", "1.0.0"]
+    code, found = await remediation(maker)
+    assert (code, found["closed"]) == (1, False)
+
+    await asyncio.gather(*(maker.updated(gateway) for gateway in others))
+    maker.export()
+    both = (*maker.from_ledgers, *maker.from_collector)
+    (shown,) = (await maker.rollout("step", *both, "--json")).json["rollouts"]
+    assert (shown["stage"], shown["totals"]["results"]["attested"]) == ("done", 3)
+    code, found = await remediation(maker, *maker.from_collector)
+    assert (code, found["closed"]) == (0, True)
+    assert {each["outcome"] for each in found["devices"]} == {"attested_fixed"}
+    for each in found["devices"]:
+        times = list(each["times"].values())
+        assert None not in times
+        assert times[2:] == sorted(times[2:])
+
+    fleet = json.loads((maker.folder / "fleet.json").read_text())
+    (maker.folder / "fleet.json").write_text(json.dumps({"devices": fleet["devices"][1:]}))
+    code, refused = await remediation(maker)
+    assert (code, refused["error"]["code"]) == (1, "fleet-incomplete")
+
+
+async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_recovered(maker: Desk) -> None:
+    """By what the collector keeps; then the mended release goes on to the rest."""
+    broken = replace(release("1.1.0"), version="1.0.5", image=b"no image at all")
+    await started(maker, "broken", await maker.publish(broken))
+    (shown,) = (await maker.rollout("step", *maker.from_collector, "--json")).json["rollouts"]
+    (first,) = maker.of(shown["decision"]["devices"])
+    others = [gateway for gateway in maker.gateways if gateway is not first]
+    await maker.updated(first, "failed")
+    assert first.release == "1.0.0"
+    known = maker.collector.registry
+    await eventually(lambda: (claim := known.known(first.device).claimed) is not None and claim.state == "failed")
+
+    called = await maker.rollout("step", *maker.from_collector, "--json")
+    (shown,) = called.json["rollouts"]
+    assert (called.code, shown["stage"]) == (1, "halted")
+    assert shown["decision"]["because"].startswith("wave 1: 1 of 1 that reported failed, of 1 directed")
+    assert len(shown["published"]["withdrawn"]) == 1
+    seen = [await maker.look(gateway) for gateway in maker.gateways]
+
+    mended = await maker.publish(replace(release("1.1.0"), sequence=3), documented=True)
+    fleet = ("--fleet", maker.folder / "fleet.json", *maker.from_collector)
+    called = await maker.rollout("recover", "--release", mended, *fleet, "--reason", "1.0.5 does not boot", "--json")
+    (shown,) = called.json["rollouts"]
+    assert (shown["purpose"], shown["waves"][0]["devices"]) == ("recovery", 1)
+    recovery = shown["name"]
+    (shown,) = (await maker.rollout("step", recovery, *maker.from_collector, "--json")).json["rollouts"]
+    assert maker.of(shown["published"]["directed"]) == [first]
+    await maker.updated(first)
+    assert known.known(first.device).judged.release == "1.1.0"  # type: ignore[union-attr]
+    (shown,) = (await maker.rollout("step", recovery, *maker.from_collector, "--json")).json["rollouts"]
+    assert (shown["stage"], shown["totals"]["results"]["attested"]) == ("done", 1)
+
+    for mark, gateway in zip(seen, maker.gateways, strict=True):
+        said = [heard.payload.fields["version"] for heard in maker.observer.heard[mark:]
+                if heard.is_event(gateway.device, "update") and heard.payload]  # fmt: skip
+        assert "1.0.5" not in said, "it was withdrawn"
+    for gateway in others:
+        assert (await maker.collector.challenger.challenge(gateway.device)).error is None
+        await maker.scene(gateway).event("attestation")
+    code, found = await remediation(maker)
+    outcomes = {each["serial"]: (each["outcome"], each["reason"]) for each in found["devices"]}
+    assert (code, outcomes) == (
+        1,
+        {
+            first.order.serial: ("attested_fixed", "a verdict proves that 1.1.0 booted"),
+            **{each.order.serial: (None, "it has not been notified of a fix") for each in others},
+        },
+    )
+
+    await started(maker, "mended", mended)
+    directed = []
+    for _ in range(2):
+        (shown,) = (await maker.rollout("step", "mended", *maker.from_collector, "--json")).json["rollouts"]
+        directed += maker.of(shown["published"]["directed"])
+        await asyncio.gather(*(maker.updated(gateway) for gateway in maker.of(shown["published"]["directed"])))
+    assert sorted(directed, key=lambda each: each.name) == others
+    (shown,) = (await maker.rollout("step", "mended", *maker.from_collector, "--json")).json["rollouts"]
+    assert shown["stage"] == "done"
+    code, found = await remediation(maker)
+    assert (code, found["closed"]) == (0, True)
+
+
+async def test_a_ledger_that_does_not_hold_is_told_and_believed_in_nothing(maker: Desk) -> None:
+    target = await maker.publish(release("1.1.0"), documented=True)
+    await started(maker, "all", target)
+    maker.export()
+    lives = maker.folder / "lives"
+    whole = (lives / "gw1.cbor").read_bytes()
+    bundle = Bundle.parse(whole)
+    edited = replace(bundle.entries[0], statement=bundle.entries[0].statement[:-1] + b"\0")
+    (lives / "gw1.cbor").write_bytes(replace(bundle, entries=(edited, *bundle.entries[1:])).encode())
+    (lives / "notes.cbor").write_bytes(b"no ledger")
+    called = await maker.rollout("status", *maker.from_ledgers)
+    assert f"the ledger of {maker.gateways[0].device} does not hold: ledger-entry-forged (entry 0)" in called.out
+    assert "the ledger of notes.cbor does not hold: cbor-truncated (offset 1)" in called.out
+    (lives / "gw1-again.cbor").write_bytes(whole)
+    called = await maker.rollout("status", *maker.from_ledgers)
+    assert maker.gateways[0].device not in called.out, "another copy of it holds"
