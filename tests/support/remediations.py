@@ -18,6 +18,8 @@ from medvouch.formats.enrolment import device_id
 from medvouch.formats.ledger import Statement
 from medvouch.ledger.statements import VerifiedEntry
 from medvouch.release.manifests import build_manifest
+from medvouch.update import consent
+from medvouch.update.consent import Cause as Wish
 from medvouch.update.transitions import TRANSITIONS, Cause, Update
 from support.rollouts import NOW, UNTIL, ueid
 from support.suit import CONTENTS, DEVICE, PAYLOAD, QUALITY_KEYS, RELEASE_KEYS, released
@@ -94,9 +96,11 @@ class Story:
         self.say("attestation", "affirming" if good else "contraindicated", "result")
         return self
 
-    def consents(self, state: str, about: bytes | None = None) -> Story:
+    def wishes(self, cause: Wish, about: bytes | None = None) -> Story:
+        """What its user says, perhaps of the release that waits."""
         named = {} if about is None else {"envelope": hashlib.sha256(about).digest()}
-        self.say("consent", state, "postpone", **named)
+        before = consent.Wish(self.states.get("consent", "automatic"))
+        self.say("consent", consent.TRANSITIONS[before, cause], cause, **named)
         return self
 
     def wait(self, seconds: int) -> Story:

@@ -15,13 +15,15 @@ from functools import cached_property
 from medvouch.assurance import refusals
 from medvouch.assurance.affectedness import Affectedness, PublishedRelease
 from medvouch.assurance.bundle import VerifiedLife
-from medvouch.assurance.lineage import ATTESTED_FIXED, ENVELOPE, FAILED, UNATTESTED, Installation
-from medvouch.assurance.reports import CONSENT, INSTALLED, OPTED_OUT, POSTPONED, last_heard
+from medvouch.assurance.lineage import ATTESTED_FIXED, ENVELOPE, FAILED, UNATTESTED, UNDER_WAY, Installation
+from medvouch.assurance.reports import CONSENT, INSTALLED, last_heard
 from medvouch.errors import Refusal
+from medvouch.formats.consent import OPTED_OUT, POSTPONED
 from medvouch.formats.csaf import Vulnerability
 from medvouch.formats.fleet import Fleet, FleetDevice
 from medvouch.formats.ledger import Statement
 from medvouch.formats.version import parse_version
+from medvouch.update.consent import Cause
 from medvouch.update.transitions import Update
 
 NOT_AFFECTED, UNSUPPORTED, UNREACHABLE = "not_affected", "unsupported", "unreachable"
@@ -230,11 +232,14 @@ class _Case:
         found = self.advised.affectedness.releases
         return tuple(each for each in found if each.number > start and self.fixes(each.record.version))
 
+    def is_remedy(self, envelope: bytes | None) -> bool:
+        """Whether a release, by the SHA-256 of its envelope, is one."""
+        return envelope in {each.record.envelope for each in self.remedies}
+
     @cached_property
     def attempt(self) -> Installation | None:
         """The last time that it was about to install a remedy."""
-        envelopes = {each.record.envelope for each in self.remedies}
-        attempts = [each for each in self.heard.installations if each.envelope in envelopes]
+        attempts = [each for each in self.heard.installations if self.is_remedy(each.envelope)]
         return attempts[-1] if attempts else None
 
     @cached_property
@@ -323,16 +328,18 @@ def _unreachable(case: _Case) -> str:
 
 
 def _opted_out(case: _Case) -> str:
-    return "its user opted out" if case.consent and case.consent.after == OPTED_OUT else ""
+    """Unless the user asked for this remedy nevertheless."""
+    said = case.consent
+    wants = said is not None and said.cause == Cause.INSTALL_NOW and case.is_remedy(said.digests.get(ENVELOPE))
+    return "its user opted out" if said and said.after == OPTED_OUT and not wants else ""
 
 
 def _postponed(case: _Case) -> str:
-    """A remedy, or whatever comes."""
+    """A postponement holds what comes next, too: so a remedy that waits, whatever release it was said of."""
     if case.consent is None or case.consent.after != POSTPONED:
         return ""
-    about = case.consent.digests.get(ENVELOPE)
-    remedies = {each.record.envelope for each in case.remedies}
-    return "its user put it off" if about is None or about in remedies else ""
+    waits = case.attempt is not None and case.attempt.outcome == UNDER_WAY
+    return "its user put it off" if waits or case.is_remedy(case.consent.digests.get(ENVELOPE)) else ""
 
 
 def _failed(case: _Case) -> str:

@@ -17,7 +17,6 @@ from medvouch.update.transitions import Update
 
 CONSENT = "consent"
 """The machine whose states are what the user of a device says to updates."""
-OPTED_OUT, POSTPONED = "opted_out", "postponed"
 QUARANTINING = (Tier.WARNING, Tier.CONTRAINDICATED)
 INSTALLED = (Update.SELF_CHECKED, Update.CLOSED)
 """States of an update in which it is installed, as the device says."""

@@ -17,6 +17,7 @@ from medvouch.assurance.rollout_results import (
     Tally,
     is_ours,
     results,
+    stale_until,
     tallies,
 )
 from medvouch.errors import Refusal
@@ -111,8 +112,8 @@ def _direct(rollout: Rollout, number: int, reports: Reports, now: int, actor: st
     recovers = rollout.target.purpose == RECOVERY
     devices = rollout.of_wave(number)
     skipped = tuple(ueid for ueid in devices if not recovers and reports.get(ueid, DeviceReport()).quarantined)
-    known = [reports[ueid] for ueid in devices if ueid in reports]
-    since = max([now, *(max(report.said_at, report.judged_at) + 1 for report in known)])  # later than all that is known
+    known = [stale_until(rollout, reports[ueid]) + 1 for ueid in devices if ueid in reports]
+    since = max([now, *known])
     wave = replace(rollout.waves[number], directed=since, skipped=skipped)
     waves = (*rollout.waves[:number], wave, *rollout.waves[number + 1 :])
     chosen = tuple(ueid for ueid in devices if ueid not in set(skipped))

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from medvouch.assurance.reports import INSTALLED, OPTED_OUT, POSTPONED, QUARANTINING, DeviceReport
+from medvouch.assurance.reports import INSTALLED, QUARANTINING, DeviceReport
+from medvouch.formats.consent import OPTED_OUT, POSTPONED
 from medvouch.formats.directive import Directive
 from medvouch.formats.ear import Tier
 from medvouch.formats.rollout import WHOLE, Rollout, Terms
@@ -132,10 +133,17 @@ def _result(rollout: Rollout, since: int, report: DeviceReport, now: int) -> Res
         return Result.FAILED
     if ours and report.state in INSTALLED:
         return Result.UNATTESTED
-    if report.heard_at >= since:
-        return {OPTED_OUT: Result.OPTED_OUT, POSTPONED: Result.POSTPONED}.get(report.consent, Result.UNDER_WAY)
-    unheard = now - max(since, rollout.resumed)
-    return Result.UNREACHABLE if unheard >= rollout.terms.silent_s else Result.SILENT
+    return _awaited(rollout, since, report, now)
+
+
+def _awaited(rollout: Rollout, since: int, report: DeviceReport, now: int) -> Result:
+    """Nothing is decided yet: what its user says, and whether it is heard of."""
+    said = {OPTED_OUT: Result.OPTED_OUT, POSTPONED: Result.POSTPONED}.get(report.consent)
+    if said and report.heard_at >= since:
+        return said
+    if now - max(since, rollout.resumed, report.heard_at) >= rollout.terms.silent_s:
+        return Result.UNREACHABLE
+    return Result.UNDER_WAY if report.heard_at >= since else Result.SILENT
 
 
 def _is_about(rollout: Rollout, since: int, report: DeviceReport) -> bool:
@@ -143,6 +151,13 @@ def _is_about(rollout: Rollout, since: int, report: DeviceReport) -> bool:
     if report.directive is not None:
         return is_ours(rollout, report.directive)
     return report.sequence == rollout.target.sequence and report.said_at >= since
+
+
+def stale_until(rollout: Rollout, report: DeviceReport) -> int:
+    """Until when (s since 1970) what is known of a device now must not be taken for what comes of directing it."""
+    judged = report.judged_at if report.verdict in QUARANTINING else 0
+    said = report.said_at if report.sequence == rollout.target.sequence else 0
+    return max(judged, said)
 
 
 def is_ours(rollout: Rollout, directive: Directive) -> bool:

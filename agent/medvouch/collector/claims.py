@@ -35,6 +35,7 @@ class ClaimDesk:
             "version": fields.get("version", ""),
             "sequence": fields.get("sequence", 0),
             "reason": fields.get("reason", ""),
+            "wish": fields.get("wish", ""),
             "seq": said.stamp.seq,
             "received": self._clock.now().ms // 1000,
         }
@@ -54,5 +55,6 @@ def report(registry: Registry, device: str) -> DeviceReport:
         sequence=claimed.sequence if claimed else 0,
         reason=claimed.reason if claimed else "",
         said_at=claimed.received if claimed else 0,
+        consent=claimed.wish if claimed else "",
         heard_at=max(judged.issued if judged else 0, claimed.received if claimed else 0),
     )

@@ -144,7 +144,7 @@ class Ended(Record):
 class Claimed(Record):
     """What a device last said of its update on `state/update`: its word, and nothing else.
 
-    `seq` numbers its messages; it came at `received` (s since 1970, by the collector's clock).
+    `wish` is its user's; `seq` numbers its messages; it came at `received` (s since 1970, by the collector's clock).
     """
 
     FORMAT = "registry"
@@ -153,6 +153,7 @@ class Claimed(Record):
     version: Annotated[str, Text(MAX_WORD, empty=True)]
     sequence: Annotated[int, Uint()]
     reason: Annotated[str, Text(MAX_WORD, empty=True)]
+    wish: Annotated[str, Text(MAX_WORD, empty=True)]
     seq: Annotated[int, Uint()]
     received: Annotated[int, Uint()]
 

@@ -137,6 +137,7 @@ async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_re
         said = [heard.payload.fields["version"] for heard in maker.observer.heard[mark:]
                 if heard.is_event(gateway.device, "update") and heard.payload]  # fmt: skip
         assert "1.0.5" not in said, "it was withdrawn"
+    await others[0].agent.control("consent", {"cause": "opt-out"}, 1000)  # type: ignore[union-attr]
     for gateway in others:
         assert (await maker.collector.challenger.challenge(gateway.device)).error is None
         await maker.scene(gateway).event("attestation")
@@ -146,9 +147,13 @@ async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_re
         1,
         {
             first.order.serial: ("attested_fixed", "a verdict proves that 1.1.0 booted"),
-            **{each.order.serial: (None, "it has not been notified of a fix") for each in others},
+            others[0].order.serial: ("opted_out", "its user opted out"),
+            others[1].order.serial: (None, "it has not been notified of a fix"),
         },
     )
+
+    await eventually(lambda: (claim := known.known(others[0].device).claimed) is not None and claim.wish == "opted_out")
+    await others[0].agent.control("consent", {"cause": "opt-in"}, 1000)  # type: ignore[union-attr]
 
     await started(maker, "mended", mended)
     directed = []

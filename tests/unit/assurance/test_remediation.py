@@ -29,6 +29,7 @@ from medvouch.formats.csaf import ADVISORY, VEX, Csaf
 from medvouch.formats.ear import Tier
 from medvouch.formats.fleet import Fleet
 from medvouch.formats.release import Fix
+from medvouch.update.consent import Cause as Wish
 from medvouch.update.transitions import Cause
 from support import release_documents as documents
 from support.refusing import assert_refused
@@ -102,16 +103,24 @@ OUTCOME_ROWS: list[tuple[str, Callable[[], Story], str, str]] = [
      "attested_fixed", "a verdict proves that 1.1.0 booted"),
     ("gone back", lambda: fixed().judged().update(FIX, Cause.CLOSE).update(BAD, *INSTALLED).judged(), "open",
      "it has left the fix, and runs 1.0.0"),
-    ("postponed", lambda: story().wait(DAY).consents("postponed", FIX), "postponed", "its user put it off"),
-    ("postponed whatever comes", lambda: story().wait(DAY).consents("postponed"), "postponed", "its user put it off"),
-    ("postponed another", lambda: story().wait(DAY).consents("postponed", BAD), "open",
+    ("postponed", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY).wishes(Wish.POSTPONE, FIX), "postponed",
+     "its user put it off"),
+    ("postponed before, and so this", lambda: story().wishes(Wish.POSTPONE, BAD).wait(DAY).update(FIX, Cause.NOTIFY),
+     "postponed", "its user put it off"),
+    ("postponed, and the ledger was cut", lambda: story().wait(DAY).wishes(Wish.POSTPONE, FIX), "postponed",
+     "its user put it off"),
+    ("postponed another, not notified", lambda: story().wait(DAY).wishes(Wish.POSTPONE, BAD), "open",
      "it has not been notified of a fix"),
-    ("postponed no more", lambda: story().wait(DAY).consents("postponed", FIX).consents("automatic"), "open",
-     "it has not been notified of a fix"),
-    ("opted out", lambda: story().wait(DAY).consents("opted_out"), "opted_out", "its user opted out"),
-    ("opted out, silent since", lambda: story().consents("opted_out"), "unreachable",
+    ("postponed no more", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY).wishes(Wish.POSTPONE, FIX)
+     .wishes(Wish.LAPSE, FIX), "open", "the fix is notified"),
+    ("opted out", lambda: story().wait(DAY).wishes(Wish.OPT_OUT), "opted_out", "its user opted out"),
+    ("opted out of all but this", lambda: story().wishes(Wish.OPT_OUT).wait(DAY).update(FIX, Cause.NOTIFY)
+     .wishes(Wish.INSTALL_NOW, FIX), "open", "the fix is notified"),
+    ("opted out of all but another", lambda: story().wishes(Wish.OPT_OUT).wait(DAY).update(BAD, Cause.NOTIFY)
+     .wishes(Wish.INSTALL_NOW, BAD), "opted_out", "its user opted out"),
+    ("opted out, silent since", lambda: story().wishes(Wish.OPT_OUT), "unreachable",
      "nothing was heard of it since the fix was available"),
-    ("opted out after a failure", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.FAIL).consents("opted_out"),
+    ("opted out after a failure", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.FAIL).wishes(Wish.OPT_OUT),
      "opted_out", "its user opted out"),
     ("failed", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.FAIL, detail="payload-mismatch: no"), "failed",
      "payload-mismatch: no"),
@@ -162,8 +171,8 @@ def test_a_clock_that_is_not_synchronised_keeps_nobody_from_being_heard_of() -> 
     made.clock = "unsynchronised"
     record = found(made.wait(DAY).update(FIX, Cause.NOTIFY).heard)
     assert (record.outcome, record.times.notified) == ("open", None)
-    assert found(made.wait(DAY).consents("opted_out").heard).outcome == "opted_out"
-    silent = Story(clock="unsynchronised").enrolled().wait(DAY).consents("opted_out")
+    assert found(made.wait(DAY).wishes(Wish.OPT_OUT).heard).outcome == "opted_out"
+    silent = Story(clock="unsynchronised").enrolled().wait(DAY).wishes(Wish.OPT_OUT)
     assert found(silent.heard).outcome == "unreachable", "nothing proves that this was since then"
 
 
@@ -418,6 +427,6 @@ def test_what_a_rollout_is_told_of_a_life() -> None:
     assert reported(made).code == "event-unexpected"
     failed = reported(story().update(FIX, Cause.NOTIFY, Cause.FAIL, detail="payload-mismatch: no"))
     assert (failed.state, failed.reason, failed.proven) == ("failed", "payload-mismatch", "")
-    assert reported(story().consents("opted_out").judged()).consent == "opted_out"
+    assert reported(story().wishes(Wish.OPT_OUT).judged()).consent == "opted_out"
     unsure = Story(clock="unsynchronised").enrolled().update(FIX, Cause.NOTIFY)
     assert (reported(unsure).said_at, reported(unsure).heard_at) == (0, 0)

@@ -190,8 +190,11 @@ def test_who_is_silent_for_too_long_is_unreachable() -> None:
     reports = {first: attested(NOW - 1, "1.0.0")}
     assert set(results(rollout, reports, NOW + 48 * HOUR - 1).values()) == {Result.SILENT}
     assert set(results(rollout, reports, NOW + 48 * HOUR).values()) == {Result.UNREACHABLE}
-    reports[second] = attested(NOW, "1.0.0")
-    assert results(rollout, reports, NOW + 48 * HOUR)[second] is Result.UNDER_WAY
+    reports[second] = attested(NOW + 5, "1.0.0")
+    assert results(rollout, reports, NOW + 4 + 48 * HOUR)[second] is Result.UNDER_WAY
+    assert results(rollout, reports, NOW + 5 + 48 * HOUR)[second] is Result.UNREACHABLE
+    reports[second] = said(Update.NOTIFIED, NOW + 5, consent="postponed")
+    assert results(rollout, reports, NOW + 5 + 48 * HOUR)[second] is Result.POSTPONED
 
 
 # --- the way through -------------------------------------------------------------------------------------------------
@@ -304,13 +307,17 @@ def test_a_wave_in_quarantine_proves_nothing() -> None:
 
 
 def test_what_was_known_when_it_was_directed_is_not_held_against_it() -> None:
-    """Even of the same second, or of a collector whose clock is ahead."""
+    """Even of the same second, or of a collector whose clock is ahead; what is about something else moves nothing."""
     devices = planned().of_wave(0)
     for at in (NOW, NOW + 5):
         rollout, _ = stepped(planned(), all_of(devices, said(Update.STAGED, at)))
         assert rollout.begun[0].directed == at + 1
         assert set(results(rollout, all_of(devices, said(Update.FAILED, at)), NOW).values()) == {Result.SILENT}
         assert set(results(rollout, all_of(devices, said(Update.FAILED, at + 1)), NOW).values()) == {Result.FAILED}
+        for other in (said(Update.CLOSED, at, sequence=2), attested(at, "1.0.0")):
+            assert stepped(planned(), all_of(devices, other))[0].begun[0].directed == NOW
+    recovers = planned(purpose=RECOVERY)
+    assert stepped(recovers, all_of(devices, condemned(NOW)))[0].begun[0].directed == NOW + 1
 
 
 def test_a_recovery_is_for_those_in_quarantine() -> None:

@@ -94,7 +94,7 @@ class Desk:
         with self.registry() as store:
             registry, device = Registry(store), device_id(number)
             seq = self.now - NOW + 1
-            assert registry.claimed(device, Claimed(state, "1.1.0", SEQUENCE, reason, seq, self.now))
+            assert registry.claimed(device, Claimed(state, "1.1.0", SEQUENCE, reason, "automatic", seq, self.now))
 
     def directed(self) -> dict[bytes, Directive]:
         return directed(self.folder / "repository", self.now)

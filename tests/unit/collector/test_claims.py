@@ -66,7 +66,7 @@ def desk(registry: Registry) -> ClaimDesk:
 
 
 def message(seq: int = 1, device: str = DEVICE, **fields: Any) -> bytes:
-    said = {"state": "staged", "version": "1.1.0", "sequence": 3, **fields}
+    said = {"state": "staged", "version": "1.1.0", "sequence": 3, "wish": "postponed", **fields}
     return payloads.encode("state/update", payloads.Stamp(device, "1.0", seq, Timestamp(1, True)), said)
 
 
@@ -74,7 +74,7 @@ def test_the_newest_claim_is_kept(registry: Registry, desk: ClaimDesk) -> None:
     assert registry.known(DEVICE) == LastKnown()
     assert report(registry, DEVICE) == DeviceReport()
     desk.heard(DEVICE, message(5))
-    first = Claimed("staged", "1.1.0", 3, "", 5, NOW)
+    first = Claimed("staged", "1.1.0", 3, "", "postponed", 5, NOW)
     assert registry.known(DEVICE).claimed == first
     for late in (5, 4):
         desk.heard(DEVICE, message(late, state="failed"))
@@ -84,14 +84,14 @@ def test_the_newest_claim_is_kept(registry: Registry, desk: ClaimDesk) -> None:
     assert (found.state, found.sequence, found.reason, found.said_at, found.heard_at) == (
         "failed", 3, "slot-fell-back", NOW, NOW,
     )  # fmt: skip
-    assert (found.verdict, found.proven) == (Tier.NONE, "")
+    assert (found.verdict, found.proven, found.consent) == (Tier.NONE, "", "postponed")
     assert found.quarantined == "update failed: slot-fell-back"
 
 
 def test_a_device_without_an_update_says_little(registry: Registry, desk: ClaimDesk) -> None:
     stamp = payloads.Stamp(DEVICE, "1.0", 1, Timestamp(1, True))
     desk.heard(DEVICE, payloads.encode("state/update", stamp, {"state": "none"}))
-    assert registry.known(DEVICE).claimed == Claimed("none", "", 0, "", 1, NOW)
+    assert registry.known(DEVICE).claimed == Claimed("none", "", 0, "", "", 1, NOW)
 
 
 def test_verdicts_stand_beside_it(registry: Registry, desk: ClaimDesk) -> None:
@@ -128,6 +128,7 @@ def test_nothing_is_kept_of_a_stranger(registry: Registry, desk: ClaimDesk) -> N
         ({"sequence": -1}, "message-malformed"),
         ({"sequence": "3"}, "message-malformed"),
         ({"reason": "r" * 65}, "message-limit"),
+        ({"wish": 1}, "message-malformed"),
     ],
 )
 def test_claims_that_are_none(registry: Registry, desk: ClaimDesk, fields: dict[str, Any], code: str) -> None:
