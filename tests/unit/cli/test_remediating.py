@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from medvouch.adapters.metadata import FileMetadataStore
-from medvouch.cli.publishing import read_keys
+from medvouch.cli.keys import opened_folder
 from medvouch.cli.remediating import _span
 from medvouch.release.repository import AuthoredRepository
 from medvouch_sim import fixtures
@@ -156,10 +156,10 @@ def test_a_record_whose_documents_are_not_there(archive: Archive) -> None:
     record = replace(passed(), version="1.2.0", vex=bytes(32))
     called = archive.publish("1.2.0", record, "vex.json")
     assert (called.code, "release-document-mismatch" in called.err) == (1, True)
-    files = FileMetadataStore(archive.folder / "repository")
-    repository = AuthoredRepository.open(files, read_keys(archive.folder / "keys"))
-    repository.add_release("1.2.0", {"release.cbor": record.encode(), "release.suit": ENVELOPE})
-    repository.publish(NOW)
+    with opened_folder(archive.folder / "keys") as keys:
+        repository = AuthoredRepository.open(FileMetadataStore(archive.folder / "repository"), keys)
+        repository.add_release("1.2.0", {"release.cbor": record.encode(), "release.suit": ENVELOPE})
+        repository.publish(NOW)
     called = archive()
     assert (called.code, called.err.startswith("medvouch: release-document-mismatch: ")) == (1, True)
 
