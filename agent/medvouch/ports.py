@@ -419,6 +419,14 @@ class Remote(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Gets what stands at a URL, from beginning to end. Blocking; raises what a Fetcher does."""
+
+    def fetch(self, url: str) -> Iterator[bytes]:
+        """The contents in chunks, as they come."""
+        ...
+
+
 class Fetcher(Protocol):
     """Gets what stands at a URL. Blocking.
 

@@ -4,12 +4,17 @@
 firmware measures whatever is on the disk truthfully and starts it: Secure Boot is measured, not enforced, so that a
 changed image boots and only its measurements tell. The boot record says which slot it boots; the device path that it
 measures is the same for both, and so is all that a release measures.
+
+A machine with a boot loader has boot options for it and for the one before it, both on its EFI system partition, and
+the loader starts the slot. What the system left for the firmware, capsules and changed variables, is taken before
+anything is measured (`firmware_updates`).
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -18,12 +23,15 @@ from medvouch.adapters.files import read_bounded, write_durably
 from medvouch.adapters.slots import FileSlots
 from medvouch.attestation import prediction
 from medvouch.attestation.replay import Logs, Measurement, boot_aggregate, reset_value
+from medvouch.errors import InputError, StorageFault
 from medvouch.formats import eventlog, ima, systemd, uefi
 from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.boot_option import ACTIVE, BootOption
 from medvouch.formats.eventlog import Event, EventLog, EventType, SpecId
 from medvouch.formats.hashing import digest
 from medvouch.formats.systemd import Record
 from medvouch.ports import Tpm
+from medvouch_sim import firmware_updates
 from medvouch_sim.fixtures import FIXTURES, device_path
 from medvouch_sim.images import MAX_IMAGE_BYTES, Image, build_image, read_image
 from medvouch_sim.swtpm import BANKS
@@ -33,6 +41,11 @@ FIRST_BOOT_ID = "0" * 32
 SLOT_BYTES = 4 << 20
 """The capacity of a slot."""
 
+LOADER_FILE, PREVIOUS_FILE = "EFI/systemd/systemd-bootx64.efi", "EFI/systemd/previous.efi"
+"""On the EFI system partition of a machine with a boot loader."""
+
+_CALLING = b"Calling EFI Application from Boot Option"
+_RETURNING = b"Returning from EFI Application from Boot Option"
 _AGGREGATE_BANK = HashAlg.SHA256
 _IMA_PCR = 10
 _PHASE_INTERVAL_US = 1_000_000
@@ -40,19 +53,28 @@ _PHASE_INTERVAL_US = 1_000_000
 
 @dataclass(frozen=True)
 class Machine:
-    """A gateway's disk: slots/, nvram/*.var, firmware/ and logs/ in `directory`."""
+    """A gateway's disk: slots/, nvram/*.var, firmware/, sys/, esp/ and logs/ in `directory`."""
 
     directory: Path
 
     @classmethod
-    def create(cls, directory: Path, release: str = "1.0.0") -> Machine:
-        """A new disk as the maker delivers it: that release is in slot a, running and good."""
+    def create(cls, directory: Path, release: str = "1.0.0", *, loader: bytes = b"") -> Machine:
+        """A new disk as the maker delivers it: that release is in slot a, running and good.
+
+        `loader`: its boot loader, if it has one.
+        """
         machine = cls(directory)
         for folder in (machine.nvram, machine.firmware, machine.logs):
             folder.mkdir(parents=True)
         for path in (FIXTURES / "machine").iterdir():
             shutil.copy(path, machine.nvram if path.suffix == ".var" else machine.firmware)
+        if loader:
+            machine.loader.parent.mkdir(parents=True)
+            machine.loader.write_bytes(loader)
+            for name, data in loader_options().items():
+                (machine.nvram / f"{name}.var").write_bytes(data)
         FileSlots.create(machine.slots.directory, [build_image(release)], SLOT_BYTES)
+        firmware_updates.deliver(machine)
         return machine
 
     def install(self, release: str) -> None:
@@ -87,6 +109,46 @@ class Machine:
     def firmware(self) -> Path:
         """Firmware volumes (*.bin) and firmware-version.txt."""
         return self.directory / "firmware"
+
+    @property
+    def esp(self) -> Path:
+        """The EFI system partition."""
+        return self.directory / "esp"
+
+    @property
+    def loader(self) -> Path:
+        """The boot loader on it."""
+        return self.esp / LOADER_FILE
+
+    @property
+    def previous_loader(self) -> Path:
+        """The one before it, where there was one."""
+        return self.esp / PREVIOUS_FILE
+
+    @property
+    def has_loader(self) -> bool:
+        """Whether the firmware starts a boot loader, and not the kernel image itself."""
+        return self.variable("Boot0001") != b""
+
+    @property
+    def sysfs(self) -> Path:
+        """As /sys/firmware has it."""
+        return self.directory / "sys"
+
+    @property
+    def efivars(self) -> Path:
+        """The variables that the system sees and may change."""
+        return self.sysfs / "efi" / "efivars"
+
+    @property
+    def resource(self) -> Path:
+        """The firmware's entry in the resource table (ESRT)."""
+        return self.sysfs / "efi" / "esrt" / "entries" / "entry0"
+
+    @property
+    def firmware_version(self) -> int:
+        """As the resource table has it."""
+        return int((self.resource / "fw_version").read_text())
 
     @property
     def logs(self) -> Path:
@@ -147,7 +209,7 @@ def measure(machine: Machine, *, banks: tuple[HashAlg, ...] = BANKS, boot_id: st
     image = machine.image
     log = _FirmwareLog(banks)
     _platform(log, machine)
-    _boot_option(log, machine, image.uki)
+    _boot_options(log, machine, image.uki)
     _unified_kernel(log, image.uki)
     written = eventlog.parse(EventLog(SpecId(banks), tuple(log.events)).encode())
     records = tuple(_phases(banks, boot_id))
@@ -159,6 +221,7 @@ def boot(machine: Machine, tpm: Tpm, *, boot_id: str = FIRST_BOOT_ID) -> None:
 
     Raises as `measure` does where that slot does not boot; an armed attempt is spent then, and the default is next.
     """
+    firmware_updates.take(machine)
     machine.slots.start_next()
     measurements = measure(machine, boot_id=boot_id)
     for step in measurements.steps:
@@ -198,16 +261,43 @@ def _platform(log: _FirmwareLog, machine: Machine) -> None:
     log.add(*prediction.firmware(version, volumes, variables, log.banks))
 
 
-def _boot_option(log: _FirmwareLog, machine: Machine, image: bytes) -> None:
-    """PCR 4, the separators of PCRs 0-6, and with Secure Boot on the authority of the image in PCR 7."""
-    log.hashed(4, EventType.EV_EFI_ACTION, b"Calling EFI Application from Boot Option")
+def loader_options() -> dict[str, bytes]:
+    """The boot options of a machine with a boot loader, in their order."""
+    files = (("Boot0000", "medvouch", LOADER_FILE), ("Boot0001", "medvouch before", PREVIOUS_FILE))
+    options = {name: BootOption(ACTIVE, words, device_path(file), b"").encode() for name, words, file in files}
+    return {"BootOrder": bytes([0, 0, 1, 0]), **options}
+
+
+def _boot_options(log: _FirmwareLog, machine: Machine, image: bytes) -> None:
+    """PCR 4, the separators of PCRs 0-6, with Secure Boot on the authority of what is started in PCR 7, and what that
+    is: the first option that leads somewhere, and the kernel image where that is a loader.
+    """
+    log.hashed(4, EventType.EV_EFI_ACTION, _CALLING)
     for pcr in range(7):
         log.hashed(pcr, EventType.EV_SEPARATOR, prediction.NORMAL_SEPARATOR)
+    started = _started(log, machine, image)
+    _authority(log, machine)
+    log.add(*started)
+
+
+def _started(log: _FirmwareLog, machine: Machine, image: bytes) -> list[Event]:
+    kernel = prediction.application(image, device_path(), log.banks)
+    if not machine.has_loader:
+        return [kernel]
+    for path, file in ((machine.loader, LOADER_FILE), (machine.previous_loader, PREVIOUS_FILE)):
+        with suppress(StorageFault, InputError):
+            loader = read_bounded(path, MAX_IMAGE_BYTES)
+            return [prediction.application(loader, device_path(file), log.banks), kernel]
+        log.hashed(4, EventType.EV_EFI_ACTION, _RETURNING)
+        log.hashed(4, EventType.EV_EFI_ACTION, _CALLING)
+    raise StorageFault("no-boot-loader", f"neither {LOADER_FILE} nor {PREVIOUS_FILE} starts", remedy="install anew")
+
+
+def _authority(log: _FirmwareLog, machine: Machine) -> None:
     if machine.variable("SecureBoot") == b"\1":
         for owner, certificate in _first_signature(machine.variable("db")):
             authority = uefi.Variable(uefi.IMAGE_SECURITY_DATABASE, "db", owner.bytes_le + certificate)
             log.hashed(7, EventType.EV_EFI_VARIABLE_AUTHORITY, authority.encode())
-    log.add(prediction.application(image, device_path(), log.banks))
 
 
 def _first_signature(database: bytes) -> tuple[tuple[UUID, bytes], ...]:

@@ -93,12 +93,22 @@ def private_key(role: str) -> ec.EllipticCurvePrivateKey:
     return ec.derive_private_key(secret % (_P256_ORDER - 1) + 1, ec.SECP256R1())
 
 
-def device_path() -> bytes:
-    """The partition and the file (UEFI 10.3.5): `HD(1,GPT,...)`, BOOT_FILE."""
+def device_path(file: str = BOOT_FILE) -> bytes:
+    """The partition and the file (UEFI 10.3.5): `HD(1,GPT,...)`, by default BOOT_FILE."""
     partition = uuid5(NAMESPACE_URL, "medvouch:esp").bytes_le
     disk = struct.pack("<2BHI2Q16s2B", 4, 1, 42, 1, 2048, 131072, partition, 2, 2)
-    name = ("\\" + BOOT_FILE.replace("/", "\\") + "\0").encode("utf-16-le")
+    name = ("\\" + file.replace("/", "\\") + "\0").encode("utf-16-le")
     return disk + struct.pack("<2BH", 4, 4, 4 + len(name)) + name + b"\x7f\xff\4\0"
+
+
+def loader(version: str) -> bytes:
+    """A boot loader of this version, as far as firmware and measurements see one."""
+    return uki.build(
+        {
+            ".sbat": f"sbat,1,,sbat,1,\nsystemd-boot,1,systemd,systemd,{version},\n".encode(),
+            ".sdmagic": f"#### LoaderInfo: systemd-boot {version} ####".encode(),
+        }
+    )
 
 
 def _filler(label: str, size: int) -> bytes:
@@ -132,7 +142,7 @@ def _release(version: str, root: Mapping[str, bytes]) -> bytes:
 
 
 def _machine() -> dict[str, bytes]:
-    forbidden = SignatureList(CERT_SHA256, b"", 48, ((_owner(), hashlib.sha256(b"a forbidden image").digest()),))
+    forbidden = SignatureList(CERT_SHA256, b"", 48, ((owner(), hashlib.sha256(b"a forbidden image").digest()),))
     option = struct.pack("<IH", _LOAD_OPTION_ACTIVE, len(device_path())) + "medvouch\0".encode("utf-16-le")
     return {
         "firmware-version.txt": FIRMWARE_VERSION.encode(),
@@ -162,17 +172,28 @@ def _volume(name: str) -> bytes:
 
 
 def _certificates(name: str) -> bytes:
-    certificate = _certificate(f"medvouch test {name}")
-    return SignatureList(CERT_X509, b"", 16 + len(certificate), ((_owner(), certificate),)).encode()
+    return certificate_list(f"medvouch test {name}").encode()
 
 
-def _owner() -> UUID:
+def certificate_list(common_name: str) -> SignatureList:
+    """The entry of a signature database for a certificate."""
+    data = certificate(common_name)
+    return SignatureList(CERT_X509, b"", 16 + len(data), ((owner(), data),))
+
+
+def owner() -> UUID:
+    """Who owns all entries of signature databases."""
     return uuid5(NAMESPACE_URL, "medvouch:signature-owner")
 
 
-def _certificate(common_name: str) -> bytes:
-    seed = hashlib.sha256(common_name.encode()).digest()
-    key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
+def certificate_key(common_name: str) -> ed25519.Ed25519PrivateKey:
+    """The test key of a certificate."""
+    return ed25519.Ed25519PrivateKey.from_private_bytes(hashlib.sha256(common_name.encode()).digest())
+
+
+def certificate(common_name: str) -> bytes:
+    """A self-signed certificate (DER)."""
+    key = certificate_key(common_name)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, _NOT_BEFORE, _NOT_AFTER)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

@@ -33,14 +33,19 @@ BOOT_ATTEMPTS = 3
 
 
 class Gateway:
-    """`name` on the label; built, but switched off, when made. Its files are in `directory`."""
+    """`name` on the label; built, but switched off, when made. Its files are in `directory`.
 
-    def __init__(self, name: str, site: Site, directory: Path, *, vendor: TpmVendor | None = None) -> None:
+    `loader`: its boot loader, if it has one.
+    """
+
+    def __init__(
+        self, name: str, site: Site, directory: Path, *, vendor: TpmVendor | None = None, loader: bytes = b""
+    ) -> None:
         self.name = name
         self.site = site
         self.directory = directory
         self.tpm = SwTpm(directory / "tpm")
-        self.machine = firmware.Machine.create(directory / "disk", FIRST_RELEASE)
+        self.machine = firmware.Machine.create(directory / "disk", FIRST_RELEASE, loader=loader)
         self.order = Order(f"SN-{name}", MODEL, HW_VERSION)
         self.entry = self._manufacture(vendor or site.vendor)
         self.device = device_id(ueid(self.entry.ek_hash))
@@ -48,6 +53,8 @@ class Gateway:
         self.bootstrap = site.credential(site.bootstrap_ca, self.bootstrap_name, directory / "bootstrap")
         self.clock: Clock | None = None
         """Its real-time clock where that does not show the host's time."""
+        self.fwupd: Path | None = None
+        """fwupd's client, where fwupd runs on it."""
         self.agent: Agent | None = None
         self._running: asyncio.Task[None] | None = None
         self._stack = AsyncExitStack()
@@ -122,10 +129,20 @@ key = "{self.bootstrap.key}"
 [update]
 slots = "{self.slots.directory}"
 reboot_command = "true"
-{_repository(site)}''',
+efivars = "{machine.efivars}"
+{self._parts()}{_repository(site)}''',
             encoding="utf-8",
         )
         return load(self.config_path)
+
+    def _parts(self) -> str:
+        """Its parts of which it has one, as lines of the configuration."""
+        machine, lines = self.machine, ""
+        if machine.has_loader:
+            lines += f'esp_loader = "{machine.loader}"\nesp_previous = "{machine.previous_loader}"\n'
+        if self.fwupd:
+            lines += f'fwupd = "{self.fwupd}"\n'
+        return lines
 
     def power_on(self) -> None:
         """Power to the TPM, then the firmware boots the slot whose turn it is; where that fails it resets the machine.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from medvouch.attestation.prediction import as_reference
 from medvouch.crypto.cose import sign
 from medvouch.crypto.keys import Signer
 from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceValues
-from medvouch_sim import uki
+from medvouch_sim import firmware_updates, uki
 from medvouch_sim.firmware import Machine, Measurements, measure
 from medvouch_sim.fixtures import SECURITY_EPOCHS
 
@@ -17,10 +18,18 @@ _MODES = {10: Mode.ALLOWED, 11: Mode.PREFIX}
 """IMA measures what runs, in any order; systemd's phases may not all have come yet. All else is exact."""
 
 
-def predict(model: str, release: str) -> ReferenceValues:
-    """What a boot of this release on a machine of the maker's will measure."""
+def predict(
+    model: str, release: str, *, loader: bytes = b"", change: Callable[[Machine], None] | None = None
+) -> ReferenceValues:
+    """What a boot of this release on a machine of the maker's will measure.
+
+    `loader`: its boot loader, if it has one; `change`: what is done to the machine before it boots.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        machine = Machine.create(Path(folder) / "disk", release)
+        machine = Machine.create(Path(folder) / "disk", release, loader=loader)
+        if change:
+            change(machine)
+            firmware_updates.take(machine)
         command_line = dict(uki.sections(machine.image.uki))[".cmdline"].decode()
         return _reference(model, release, (command_line,), measure(machine))
 

@@ -18,7 +18,7 @@ from medvouch.crypto.keys import Signer, SoftwareSigner
 from medvouch.formats.data_format import DataFormat
 from medvouch.formats.directive import Directive
 from medvouch.formats.enrolment import ueid
-from medvouch.release.manifests import build_manifest, integrated, sign_envelope
+from medvouch.release.manifests import build_manifest, build_parts_manifest, integrated, sign_envelope
 from medvouch.release.repository import AuthoredRepository, Periods
 from medvouch.release.tuf_signing import RepositoryKeys
 from medvouch.update.blocks import BLOCKS, index_of
@@ -92,6 +92,18 @@ class Release:
         return cls(version, SEQUENCES[version], SECURITY_EPOCHS[version], build_image(version), reference)
 
 
+@dataclass(frozen=True)
+class PartsRelease:
+    """A release of `parts` of which there is one (payloads by component), in this order."""
+
+    version: str
+    sequence: int
+    security_epoch: int
+    parts: Mapping[str, bytes]
+    reference: bytes
+    device: DeviceClass = _CLASS
+
+
 class Publisher:
     """A repository in `directory`, served from now on until `close`. `now` in seconds since 1970."""
 
@@ -151,6 +163,29 @@ class Publisher:
         uri = f"{self.payloads}{release.version}.img.blocks"
         return [Payload(BLOCKS, uri, hashlib.sha256(release.index).digest(), len(release.index))]
 
+    def parts_envelope(self, release: PartsRelease, *, release_signers: Sequence[Signer] | None = None) -> bytes:
+        """The signed SUIT envelope of such a release; by default all that must sign do."""
+        manifest = build_parts_manifest(
+            sequence=release.sequence,
+            version=release.version,
+            security_epoch=release.security_epoch,
+            device=release.device,
+            parts=[
+                Payload(part, f"{self.payloads}{_file(release, part)}", hashlib.sha256(data).digest(), len(data))
+                for part, data in release.parts.items()
+            ],
+            reference=release.reference,
+        )
+        makers = [signer(role) for role in _RELEASE_SIGNERS] if release_signers is None else release_signers
+        return sign_envelope(manifest, makers, [signer("quality")], integrated({REFERENCE: release.reference}))
+
+    def publish_parts(self, release: PartsRelease, envelope: bytes | None = None) -> None:
+        """Serve the payloads of a release, and list its envelope."""
+        for part, data in release.parts.items():
+            write_durably(self.directory / "images" / _file(release, part), data)
+        self.repository.add_release(release.version, {ENVELOPE: envelope or self.parts_envelope(release)})
+        self.repository.publish(self.now)
+
     def publish(self, release: Release, envelope: bytes | None = None) -> None:
         """Serve a release's image, and list its envelope."""
         write_durably(self.directory / "images" / f"{release.version}.img", release.image)
@@ -160,7 +195,7 @@ class Publisher:
         self.repository.publish(self.now)
 
     def direct(
-        self, ek_hash: bytes, release: Release, *, alter: Callable[[Directive], Directive] | None = None
+        self, ek_hash: bytes, release: Release | PartsRelease, *, alter: Callable[[Directive], Directive] | None = None
     ) -> None:
         """Send the gateway with this EK to a published release. `alter` changes the directive before it is listed."""
         name = f"releases/{release.version}/{ENVELOPE}"
@@ -192,3 +227,8 @@ class Publisher:
         """Publish a trust document."""
         self.repository.set_trust(document)
         self.repository.publish(self.now)
+
+
+def _file(release: PartsRelease, part: str) -> str:
+    """What a payload is called where it is served."""
+    return f"{release.version}.{part.replace('/', '-')}"

@@ -79,6 +79,7 @@ from medvouch.formats.release import ReleaseRecord
 from medvouch.formats.rollout import Rollout
 from medvouch.formats.rollout_plan import Plan
 from medvouch.formats.sanitisation import Released, SanitisationCertificate, Sanitised
+from medvouch.formats.secure_boot import SignedUpdate
 from medvouch.formats.slot_image import read_image
 from medvouch.formats.suit import Envelope
 from medvouch.formats.suit_report import SuitReport
@@ -87,7 +88,7 @@ from medvouch.formats.tpm import Attest, PcrSelection, Signature
 from medvouch.formats.tpm_public import NvPublic, Public
 from medvouch.formats.trust import TrustDocument
 from medvouch.formats.tuf_versions import Versions
-from medvouch.formats.update import FetchJournal, InstalledRelease, UpdateRecord
+from medvouch.formats.update import FetchJournal, InstalledRelease, PartsRecord, UpdateRecord
 from medvouch.formats.version import parse_version
 from medvouch.messages import payloads, topics
 from medvouch.release.apart import read_document
@@ -328,6 +329,7 @@ TARGETS: Mapping[str, Target] = {
     "rollout": exact(Rollout.parse),
     "rollout-plan": Target(Plan.parse),
     "sbat": each(sbat.parse),
+    "secure-boot": exact(SignedUpdate.parse),
     "sanitisation": exact(SanitisationCertificate.parse, Sanitised.parse, Released.parse),
     "suit": Target(_suit),
     "suit-commands": Target(_suit_commands),
@@ -350,7 +352,7 @@ TARGETS: Mapping[str, Target] = {
         device_path.device_path_text,
         text.decode,
     ),
-    "update": exact(UpdateRecord.parse, InstalledRelease.parse, FetchJournal.parse),
+    "update": exact(UpdateRecord.parse, InstalledRelease.parse, PartsRecord.parse, FetchJournal.parse),
     "url": Target(written(Url.parse)),
     "version": Target(written(parse_version)),
     "windows": Target(written(_windows)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +72,18 @@ class Updatable(Scene):
 
 
 @asynccontextmanager
-async def updatable(directory: Path) -> AsyncIterator[Updatable]:
-    site = Site(directory / "site", [reference("1.0.0"), reference("1.1.0")])
+async def updatable(
+    directory: Path, *, references: Sequence[bytes] = (), loader: bytes = b"", settings: str = ""
+) -> AsyncIterator[Updatable]:
+    """`references` of releases that the collector knows, by default both of the fixtures; `loader` of the gateway, and
+    more `settings` of its `[update]`.
+    """
+    site = Site(directory / "site", references or [reference("1.0.0"), reference("1.1.0")])
+    site.update_settings = settings
     publisher = Publisher(directory / "updates", site.started_at)
     site.publisher = publisher
     publisher.trust(site.trust.encode())
-    gateway = Gateway("gw1", site, directory / "gw1")
+    gateway = Gateway("gw1", site, directory / "gw1", loader=loader)
     site.manifest_entries.append(gateway.entry)
     try:
         async with site.running() as (collector, observer):

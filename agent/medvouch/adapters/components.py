@@ -1,39 +1,56 @@
-"""A Platform of the manifest processor: the inactive slot, small files beside it, and what is fetched over HTTP."""
+"""A Platform of the manifest processor: the inactive slot, parts of which there is one, small files, and a fetcher."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
-from medvouch.adapters.files import read_bounded, remove_durably, write_durably
-from medvouch.errors import Refusal, StorageFault
+from medvouch.adapters.files import bounded, read_chunks, remove_durably, write_chunks_durably
+from medvouch.errors import Refusal
 from medvouch.formats.suit_manifest import ComponentId, component_name
-from medvouch.ports import Fetcher, Slots
+from medvouch.ports import Slots, Source
 from medvouch.update import refusals
 from medvouch.update.admission import check_url
+from medvouch.update.parts import STAGED
 
 SYSTEM: ComponentId = (b"slot",)
 """The image of the whole system."""
 MAX_COMPONENT_BYTES = 8 << 20
 """Of a component that is a file."""
+MAX_STAGED_BYTES = 64 << 20
+"""Of what waits to be installed into a part."""
 _SLOT_NUMBERS = {"a": 0, "b": 1}
+
+
+class Part(Protocol):
+    """Something of which a device has one, such as its boot loader."""
+
+    def store(self, chunks: Iterable[bytes]) -> None:
+        """Put this in its place, durably; once more is no different. An error of `chunks` leaves what was there."""
+        ...
+
+    def read(self) -> Iterator[bytes]:
+        """What is there; nothing where it cannot be read."""
+        ...
 
 
 @dataclass(frozen=True)
 class DeviceComponents:
-    """The component `slot`, and `files` (ids of the others) in `folder`.
+    """The component `slot`, `parts`, and `files` (ids of the others) in `folder`, where parts are staged, too.
 
     `allowed`: URL prefixes to fetch from. `versions` of what is installed, by component.
     """
 
     slots: Slots
-    fetcher: Fetcher
+    fetcher: Source
     folder: Path
     files: Collection[ComponentId]
     allowed: Sequence[str]
     versions: Mapping[ComponentId, tuple[int, ...]] = field(default_factory=dict)
+    parts: Mapping[ComponentId, Part] = field(default_factory=dict)
 
     def open(self, uri: str) -> Iterator[bytes]:
         """Refusal `url-not-allowed`; NetworkFault."""
@@ -44,14 +61,18 @@ class DeviceComponents:
         """Durable on return."""
         if component == SYSTEM:
             self.slots.write(self.slots.other(), chunks)
+        elif part := self.parts.get(component):
+            part.store(chunks)
         else:
-            write_durably(self._path(component), _small(chunks))
+            limit = MAX_STAGED_BYTES if self._waits(component) else MAX_COMPONENT_BYTES
+            write_chunks_durably(self._path(component), bounded(chunks, limit))
 
     def read(self, component: ComponentId, size: int | None) -> Iterator[bytes]:
         """Refusal `manifest-incomplete` for a slot without a size: nothing else says where its contents end."""
+        if part := self.parts.get(component):
+            return part.read()
         if component != SYSTEM:
-            path = self._path(component)
-            return iter([read_bounded(path, MAX_COMPONENT_BYTES)] if path.exists() else [])
+            return read_chunks(self._path(component))
         if size is None:
             raise Refusal(refusals.MANIFEST_INCOMPLETE, "no image size is set", place=component_name(component))
         return self.slots.read(self.slots.other(), min(size, self.slots.capacity()))
@@ -67,7 +88,8 @@ class DeviceComponents:
         """0 is a, 1 is b; of files 0."""
         if component == SYSTEM:
             return _SLOT_NUMBERS[self.slots.other()]
-        self._path(component)
+        if component not in self.parts:
+            self._path(component)
         return 0
 
     def version(self, component: ComponentId) -> tuple[int, ...]:
@@ -80,18 +102,11 @@ class DeviceComponents:
             raise Refusal(refusals.COMPONENT_UNKNOWN, "nothing to start", place=component_name(component))
         self.slots.activate(self.slots.other())
 
+    def _waits(self, component: ComponentId) -> bool:
+        return component[:1] == (STAGED,) and component[1:] in self.parts
+
     def _path(self, component: ComponentId) -> Path:
         name = component_name(component)
-        if component not in self.files:
+        if component not in self.files and not self._waits(component):
             raise Refusal(refusals.COMPONENT_UNKNOWN, "this device has no such component", place=name)
         return self.folder / quote(name, safe="'")
-
-
-def _small(chunks: Iterable[bytes]) -> bytes:
-    data = bytearray()
-    for chunk in chunks:
-        data += chunk
-        if len(data) > MAX_COMPONENT_BYTES:
-            detail = f"more than {MAX_COMPONENT_BYTES} bytes"
-            raise StorageFault("component-too-large", detail, remedy="publish it smaller, or as an image for the slot")
-    return bytes(data)

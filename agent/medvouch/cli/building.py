@@ -31,6 +31,10 @@ _DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-
 _NAME_IT = "name the format that the release writes with --data"
 READ_BYTES = 1 << 20
 """Of an image at a time."""
+PARTS = (
+    "boot-loader", "secure-boot-db", "secure-boot-db/append", "secure-boot-dbx", "secure-boot-dbx/append", "firmware",
+)  # fmt: skip
+"""As `update.parts` knows them, which nobody needs who asks for help."""
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -46,11 +50,15 @@ def _add_build(subparsers: Subparsers) -> None:
         "      --vendor devices.example --class gateway-1 --uri https://updates.devices.example/gateway-1.1.0.efi \\\n"
         "      --reference gateway-1.1.0.reference.cbor --out gateway-1.1.0.suit"
     )
-    parser = command(subparsers, "build", build, summary, example)
-    files, numbers = {"type": existing_file, "metavar": "FILE"}, {"type": _number, "metavar": "N"}
+    parts = (
+        "medvouch release build --part boot-loader loader.efi https://updates.devices.example/loader-258.efi \\\n"
+        "      --version 1.1.0.1 --epoch 2 --sequence 12 --vendor devices.example --class gateway-1 \\\n"
+        "      --reference loader-258.reference.cbor --out loader-258.suit"
+    )
+    parser = command(subparsers, "build", build, summary, example, parts)
+    files, numbers = {"type": existing_file, "metavar": "FILE"}, {"type": number, "metavar": "N"}
     options: tuple[tuple[str, dict[str, Any], str], ...] = (
-        ("--image", files, "what goes into the slot"),
-        ("--version", {"type": _version, "metavar": "V"}, "of the release, like 1.10.0"),
+        ("--version", {"type": version, "metavar": "V"}, "of the release, like 1.10.0"),
         ("--epoch", numbers, "the security epoch that the release belongs to"),
         ("--sequence", numbers, "higher than that of every release before"),
         ("--vendor", {"type": _domain, "metavar": "DOMAIN"}, "the vendor's domain name"),
@@ -59,18 +67,25 @@ def _add_build(subparsers: Subparsers) -> None:
             {"type": _text, "metavar": "TEXT", "dest": "device_class"},
             "the class of devices, in the vendor's words",
         ),
-        ("--uri", {"type": _url, "metavar": "URL"}, "where devices will find the image"),
         ("--reference", files, "the release's signed reference values"),
         ("--out", {"type": out_file, "metavar": "FILE"}, "where the envelope goes"),
     )
+    parser.add_argument("--image", type=existing_file, metavar="FILE", help="what goes into the slot")
+    parser.add_argument("--uri", type=_url, metavar="URL", help="where devices will find the image")
+    words = (
+        "in place of an image: a part of which devices have one, its payload, and where they will find it; may be "
+        f"repeated, and is installed in this order. Parts: {', '.join(PARTS)}"
+    )
+    names = ("PART", "FILE", "URL")
+    parser.add_argument("--part", nargs=3, action="append", default=[], metavar=names, help=words)
     for name, form, words in options:
         parser.add_argument(name, required=True, help=words, **form)
     words = "the format in which the release writes the product's data, counted by its maker; 0 before there is another"
-    parser.add_argument("--data", type=_number, metavar="N", help=words)
+    parser.add_argument("--data", type=number, metavar="N", help=words)
     words = "the oldest format that it reads (--data)"
-    parser.add_argument("--data-reads", type=_number, metavar="N", help=words)
+    parser.add_argument("--data-reads", type=number, metavar="N", help=words)
     words = "the oldest format whose releases still read what it writes before it is closed (--data)"
-    parser.add_argument("--data-readable-by", type=_number, metavar="N", help=words)
+    parser.add_argument("--data-readable-by", type=number, metavar="N", help=words)
     words = "where the block index goes, by which devices fetch no more of the image than they lack"
     parser.add_argument("--blocks", type=out_file, metavar="FILE", help=words)
     parser.add_argument(
@@ -86,7 +101,8 @@ def _add_sign(subparsers: Subparsers) -> None:
     parser.add_argument("--key", required=True, type=keys.key, metavar="KEY", help=what)
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """An argument that is one."""
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     if (number := int(text[:20])) > MAX_SEQUENCE:
@@ -94,7 +110,8 @@ def _number(text: str) -> int:
     return number
 
 
-def _version(text: str) -> str:
+def version(text: str) -> str:
+    """An argument that is one like 1.10.0."""
     try:
         parse_version(text)
     except InputError as error:
@@ -128,23 +145,55 @@ def build(options: argparse.Namespace) -> int:
     """`medvouch release build`."""
     with part("release"):
         from medvouch.release import manifests  # noqa: PLC0415 - likewise
-    from medvouch.update.payload import Payload  # noqa: PLC0415
-    from medvouch.update.processor import REFERENCE, SLOT, DeviceClass  # noqa: PLC0415
+    from medvouch.update.processor import REFERENCE, DeviceClass  # noqa: PLC0415
 
     if options.epoch > MAX_SECURITY_EPOCH:
         raise UsageFault("usage", f"a security epoch is at most {MAX_SECURITY_EPOCH}", remedy="name a smaller one")
-    contents = {REFERENCE: _reference(options), **_data(options)}
+    if bool(options.part) == bool(options.image) or bool(options.image) != bool(options.uri):
+        remedy = "name --image and --uri, or --part once or more"
+        raise UsageFault("usage", "a release is an image for the slot, or parts of which there is one", remedy=remedy)
+    if options.part and options.data is not None:
+        detail = "parts of which there is one leave the product's data as they are"
+        raise UsageFault("usage", detail, remedy="leave out --data, or release an image")
+    reference, data = _reference(options), _data(options)
+    about = {
+        "sequence": options.sequence,
+        "version": options.version,
+        "security_epoch": options.epoch,
+        "device": DeviceClass.named(options.vendor, options.device_class),
+    }
+    contents = {REFERENCE: reference, **data}
+    if options.part:
+        built = manifests.build_parts_manifest(**about, parts=_parts(options), reference=reference)
+    else:
+        built = manifests.build_manifest(**about, **_image(options), contents=contents)
+    return _written(manifests.build_envelope(built, manifests.integrated(contents)), options.out, options)
+
+
+def _image(options: argparse.Namespace) -> dict[str, Any]:
+    """The image, and its block index if it is to have one."""
+    from medvouch.update.payload import Payload  # noqa: PLC0415 - likewise
+    from medvouch.update.processor import SLOT  # noqa: PLC0415
+
     digest, size = _measured(options.image)
-    manifest = manifests.build_manifest(
-        sequence=options.sequence,
-        version=options.version,
-        security_epoch=options.epoch,
-        device=DeviceClass.named(options.vendor, options.device_class),
-        image=Payload(SLOT, options.uri, digest, size),
-        contents=contents,
-        others=[_indexed(options, size)] if options.blocks else [],
-    )
-    return _written(manifests.build_envelope(manifest, manifests.integrated(contents)), options.out, options)
+    others = [_indexed(options, size)] if options.blocks else []
+    return {"image": Payload(SLOT, options.uri, digest, size), "others": others}
+
+
+def _parts(options: argparse.Namespace) -> list[Payload]:
+    """Each once, and such as devices would take it. Raises UsageFault; Refusal `secure-boot-update-*`, InputError."""
+    from medvouch.cli.part_files import checked_part  # noqa: PLC0415 - only who builds such a release needs it
+
+    names = [name for name, _, _ in options.part]
+    if unknown := [name for name in names if name not in PARTS or names.count(name) > 1]:
+        detail = f"{unknown[0]} is no part, or named twice"
+        raise UsageFault("usage", detail, remedy=f"name each of these at most once: {', '.join(PARTS)}")
+    try:
+        return [
+            checked_part(name, existing_file(file), _url(url), options.reference) for name, file, url in options.part
+        ]
+    except argparse.ArgumentTypeError as error:
+        raise UsageFault("usage", str(error), remedy="mend --part PART FILE URL") from None
 
 
 def _data(options: argparse.Namespace) -> dict[str, bytes]:

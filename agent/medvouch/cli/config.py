@@ -214,6 +214,11 @@ class UpdateConfig:
     where the clinical workload may be interrupted, 1 where not; all else counts as not, and is told. `migrate_command`
     makes the product's data that of this release (`expand`) and takes away what only the one before needs (`contract`):
     it is run without a shell, with that word and both formats after it, for `migrate_timeout` seconds at most.
+
+    Parts of which there is one, each where the device has it, else empty: `esp_loader`, the boot loader on the EFI
+    system partition, and `esp_previous`, where the one before it is kept for the firmware's second boot entry;
+    `efivars`, the directory of db and dbx; `fwupd`, the program fwupdmgr. Where `helper` names the socket of the
+    installer helper, it writes them for the agent.
     """
 
     slots: File = Path("/var/lib/medvouch/slots")
@@ -233,6 +238,11 @@ class UpdateConfig:
     reboot_command: Annotated[str, _text(MAX_NAME)] = "systemctl reboot"
     migrate_command: Command = ""
     migrate_timeout: Patience = 600
+    esp_loader: AnyFile = ""
+    esp_previous: AnyFile = ""
+    efivars: AnyFile = ""
+    fwupd: AnyFile = ""
+    helper: Socket = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from medvouch import __version__
 from medvouch.cli import building, commands, gating, releasing, rolling, updating
 from medvouch.cli.config import DEFAULT_PATH
 from medvouch.cli.inspecting import KINDS
-from medvouch.cli.installing import DEFAULT_USER, installer
+from medvouch.cli.installing import DEFAULT_STATE, DEFAULT_USER, installer
 from medvouch.cli.output import accept_any_text, fail
 from medvouch.cli.parsing import (
     EXIT_CODES,
@@ -296,7 +296,7 @@ def _add_config(subparsers: Subparsers) -> None:
 
 
 def _add_installer(subparsers: Subparsers) -> None:
-    summary = "help the agent to what only root may read; started by systemd"
+    summary = "help the agent to what only root may read, and write; started by systemd"
     example = "medvouch installer --socket /run/medvouch/installer.sock"
     parser = command(subparsers, "installer", installer, summary, example)
     _config_option(parser)
@@ -304,6 +304,8 @@ def _add_installer(subparsers: Subparsers) -> None:
     parser.add_argument("--user", default=DEFAULT_USER, metavar="NAME", help=words)
     words = "listen there (default: on the socket that systemd hands over)"
     parser.add_argument("--socket", type=Path, metavar="PATH", help=words)
+    words = f"keep there what nobody else may write, where it writes parts (default {DEFAULT_STATE})"
+    parser.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="PATH", help=words)
 
 
 def _add_release(subparsers: Subparsers) -> None:

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medvouch.adapters.files import read_bounded
+from medvouch.adapters.files import read_bounded, write_durably
 from medvouch.attestation import prediction
 from medvouch.attestation.pcrs import meaning
+from medvouch.attestation.revision import revised
+from medvouch.cli import keys
 from medvouch.cli.output import show
+from medvouch.crypto.cose import sign
 from medvouch.errors import InputError, StorageFault, UsageFault
-from medvouch.formats import eventlog, ima, pe, slot_image
+from medvouch.formats import eventlog, ima, pe, slot_image, uefi
 from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.corim import Corim
 from medvouch.formats.corim_reference import from_corim
 from medvouch.formats.cose import TAG_SIGN, TAG_SIGN1, Sign, Sign1
+from medvouch.formats.eventlog import EventType
 from medvouch.formats.hashing import HASHERS, digest
-from medvouch.formats.reference import Mode, PcrReference, ReferenceEvent, ReferenceValues
+from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
+from medvouch.formats.secure_boot import APPENDING, MAX_UPDATE_BYTES, REPLACING, SignedUpdate
 from medvouch.formats.suit import Envelope
+from medvouch.formats.trust import MAX_REFERENCE_BYTES
 
 BANKS = (HashAlg.SHA256,)
 FIRMWARE_VERSION = "firmware-version.txt"
 MAX_FIRMWARE_FILES = 256
+VARIABLE, SIGNED_CHANGE = ".var", ".auth"
+"""How the files of variables and of their signed changes end."""
+_LINUX = ".linux"
+"""The section that makes an EFI program a kernel image."""
 _USTAR = (b"ustar", 257)
 _SPEC_ID = b"\0\0\0\0\3\0\0\0"
 """A TCG log begins with an EV_NO_ACTION event of PCR 0."""
@@ -45,11 +56,13 @@ class _Said:
 
 def predict(options: argparse.Namespace) -> int:
     """`medvouch release predict`."""
-    old, new = (_said(path) for path in (options.old, options.new))
+    old, new = _said(options.old), _after(options)
     if old.kind != new.kind:
         detail = f"{options.old} is a {old.kind}, {options.new} a {new.kind}"
         raise UsageFault("usage", detail, remedy="compare two files of one kind")
     compared = prediction.compare(old.rows, new.rows)
+    if options.out:
+        _revise(options, compared)
     changed = [each for each in compared if each.changes]
     unchanged = [each.pcr for each in compared if not each.changes]
     document = {
@@ -59,22 +72,73 @@ def predict(options: argparse.Namespace) -> int:
         "changed": [_document(each) for each in changed],
         "unchanged": unchanged,
     }
-    show(document, _lines(changed, unchanged, old.kind), as_json=options.json)
+    lines = _lines(changed, unchanged, old.kind)
+    if options.out:
+        document["reference"] = str(options.out)
+        lines += ["", f"{options.out}: the reference values of {options.version}, signed by {len(options.key)}"]
+    show(document, lines, as_json=options.json)
     return 0
+
+
+def _after(options: argparse.Namespace) -> _Said:
+    """What NEW says; of a signed change of db or dbx, what becomes of the variable that OLD is."""
+    if options.new.suffix != SIGNED_CHANGE:
+        return _said(options.new)
+    name, value = _variable(options.old)
+    with _about(options.new):
+        update = SignedUpdate.parse(read_bounded(options.new, MAX_UPDATE_BYTES))
+        return _database(name, update.applied(value, APPENDING if options.append else REPLACING))
+
+
+def _revise(options: argparse.Namespace, compared: Sequence[prediction.PcrChange]) -> None:
+    """Write the reference values after the change, signed. Raises UsageFault, InputError `prediction-incomplete`."""
+    if None in (options.reference, options.version, options.epoch) or not options.key:
+        remedy = "name them all: --reference FILE --version V --epoch N --key KEY"
+        raise UsageFault("usage", "--out is for reference values that are revised", remedy=remedy)
+    values = _reference(read_bounded(options.reference, MAX_REFERENCE_BYTES))
+    new = revised(values, compared, release=options.version, security_epoch=options.epoch)
+    with ExitStack() as held:
+        signers = [held.enter_context(keys.opened(key)) for key in options.key]
+        write_durably(options.out, sign(new.encode(), signers, content_type=CONTENT_TYPE))
 
 
 def _said(path: Path) -> _Said:
     if path.is_dir():
         return _Said("virtual firmware", _firmware(path))
+    if path.suffix == VARIABLE:
+        return _database(*_variable(path))
     data = read_bounded(path, pe.MAX_IMAGE_BYTES)
-    try:
+    with _about(path):
         return _read(data)
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """What is wrong with the file is said with its name."""
+    try:
+        yield
     except InputError as error:
         remedy = error.remedy or "name a whole file that a release or a boot left"
         raise InputError(error.code, f"{path}: {error.detail}", place=error.place, remedy=remedy) from error
 
 
+def _variable(path: Path) -> tuple[str, bytes]:
+    """A Secure Boot variable by the name of its file, such as dbx.var, and its value. Raises UsageFault."""
+    if path.suffix != VARIABLE or path.stem not in prediction.SECURE_BOOT_POLICY:
+        known = ", ".join(f"{name}{VARIABLE}" for name in prediction.SECURE_BOOT_POLICY)
+        raise UsageFault("usage", f"{path} is none of {known}", remedy="name the file as the variable is called")
+    return path.stem, read_bounded(path, MAX_UPDATE_BYTES)
+
+
+def _database(name: str, value: bytes) -> _Said:
+    variable = uefi.Variable(prediction.SECURE_BOOT_POLICY[name], name, value).encode()
+    event = prediction.hashed(BANKS, 7, EventType.EV_EFI_VARIABLE_DRIVER_CONFIG, variable)
+    return _Said(f"variable {name}", prediction.rows([event]))
+
+
 def _read(data: bytes) -> _Said:
+    if data[:2] == b"MZ" and _LINUX not in dict(pe.sections(data)):
+        return _Said("boot loader", prediction.rows([prediction.application(data, b"", BANKS)]))
     if data[:2] == b"MZ":
         return _Said("kernel image", prediction.rows(_kernel(data)))
     if data[_USTAR[1] :].startswith(_USTAR[0]):
@@ -84,7 +148,7 @@ def _read(data: bytes) -> _Said:
     if data.startswith(_SPEC_ID):
         log = eventlog.parse(data)
         return _Said("firmware event log", prediction.rows(event for event in log.events if event.measured))
-    wanted = "a kernel image, slot image, reference values, release or event log"
+    wanted = "a boot loader, kernel image, slot image, reference values, release or event log"
     raise InputError("file-malformed", f"neither of {wanted}", remedy="name the file that a release or a boot left")
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medvouch.cli import keys
+from medvouch.cli import building, keys
 from medvouch.cli.parsing import (
     Run,
     command,
@@ -132,14 +132,26 @@ def _add_predict(subparsers: Subparsers) -> None:
     examples = (
         "medvouch release predict gateway-1.0.0.efi gateway-1.1.0.efi",
         "medvouch release predict gateway-1.0.0.suit gateway-1.1.0.suit --json",
+        "medvouch release predict dbx.var dbx.auth --append --reference 1.1.0.reference.cbor --version 1.1.0.1 \\\n"
+        "      --epoch 2 --key release-1.pem --key release-2.pem --out 1.1.0.1.reference.cbor",
     )
     parser = command(subparsers, "predict", _predict, "tell which PCRs an update changes, and why", *examples)
     kinds = (
-        "kernel image, slot image, signed reference values (also as CoRIM, or in a release's envelope), firmware event "
-        "log, or directory of a virtual firmware"
+        "kernel image, boot loader, Secure Boot variable (its value in a file NAME.var), slot image, signed reference "
+        "values (also as CoRIM, or in a release's envelope), firmware event log, or directory of a virtual firmware"
     )
     parser.add_argument("old", type=Path, metavar="OLD", help=f"what runs now: a {kinds}")
-    parser.add_argument("new", type=Path, metavar="NEW", help="what will, of the same kind")
+    words = "what will, of the same kind; of a variable also its signed change (*.auth)"
+    parser.add_argument("new", type=Path, metavar="NEW", help=words)
+    parser.add_argument("--append", action="store_true", help="a signed change is appended, and does not replace")
+    words = "write the reference values of a release that makes this change, and no other"
+    parser.add_argument("--out", type=out_file, metavar="FILE", help=words)
+    words = "the reference values of the boot before"
+    parser.add_argument("--reference", type=existing_file, metavar="FILE", help=words)
+    parser.add_argument("--version", type=building.version, metavar="V", help="of that release")
+    parser.add_argument("--epoch", type=building.number, metavar="N", help="the security epoch that it belongs to")
+    words = "who signs them: a release key as for `release sign`; once for each that must"
+    parser.add_argument("--key", type=keys.key, action="append", default=[], metavar="KEY", help=words)
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:

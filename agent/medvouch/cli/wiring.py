@@ -21,6 +21,7 @@ from medvouch.adapters.credentials import MAX_PEM_BYTES, FileCredentials
 from medvouch.adapters.files import read_bounded
 from medvouch.adapters.folder import AnyFetcher
 from medvouch.adapters.helper import HelperLogs
+from medvouch.adapters.helper_parts import HelperParts
 from medvouch.adapters.http import Bandwidth, HttpFetcher, Proxy
 from medvouch.adapters.logs import FileLogs
 from medvouch.adapters.metadata import FileMetadataStore
@@ -32,6 +33,7 @@ from medvouch.adapters.tls import client_context
 from medvouch.adapters.tss import TssTpm
 from medvouch.attestation.enrollee import Enrollee
 from medvouch.cli.config import Config, LogsConfig, UpdateConfig, zone
+from medvouch.cli.parts import FOLDER, Nowhere, PartsRunner
 from medvouch.cli.trusting import (
     AGENT_ROLES,
     check_agent_trust,
@@ -42,6 +44,7 @@ from medvouch.cli.trusting import (
 )
 from medvouch.daemon.agent import Agent
 from medvouch.daemon.mirrors import Places
+from medvouch.daemon.parts import Parts
 from medvouch.daemon.standing import TRUST_KEY
 from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles, Updates
 from medvouch.daemon.worker import Worker
@@ -49,6 +52,8 @@ from medvouch.errors import ConfigFault, StorageFault
 from medvouch.formats.trust import TrustDocument
 from medvouch.messages import topics
 from medvouch.ports import Clock, MeasurementLogs, Message, Tpm, Transport
+from medvouch.update.execution import Procedure
+from medvouch.update.parts import Outcome
 from medvouch.update.processor import DeviceClass
 from medvouch.update.repository import MAX_ROOT_BYTES, Repository
 from medvouch.update.windows import Windows
@@ -190,6 +195,7 @@ def _updates(config: Config, trust: TrustDocument) -> Updates | None:
         check_trust=lambda data: parse_agent_trust(data).version,
         windows=Windows.parse(settings.windows, zone(settings.timezone)),
         busy=(lambda: ask_whether_busy(settings.busy_command)) if settings.busy_command else None,
+        parts=_parts(config, trust),
         jitter_s=settings.jitter,
         migrate=_migration(settings),
     )
@@ -201,6 +207,22 @@ def _migration(settings: UpdateConfig) -> Callable[[Sequence[str]], Awaitable[No
     if not command:
         return None
     return lambda arguments: run_bounded([*command, *arguments], settings.migrate_timeout)
+
+
+def _parts(config: Config, trust: TrustDocument) -> Parts:
+    """Parts of which there is one, written here or by the helper."""
+    runner, helper = PartsRunner.configured(config.update, trust, config.state_dir / FOLDER), config.update.helper
+    staging = runner.components(Nowhere())
+
+    def install(envelope: bytes, procedure: Procedure) -> Outcome:
+        return runner.run(envelope, procedure, Nowhere())
+
+    return Parts(
+        here=tuple(runner.parts),
+        staging=staging,
+        stage=lambda envelope, source: runner.run(envelope, Procedure.STAGE, source),
+        install=HelperParts(Path(helper), staging).run if helper else install,
+    )
 
 
 def _fetcher(settings: UpdateConfig) -> AnyFetcher:

@@ -44,6 +44,11 @@ SLOT_LOST = RefusalKind(
     "The slot could not be read back, time after time: what was written there is lost.",
     "replace the device's storage, or the device; the running slot goes on",
 )
+REFERENCE_OF_ANOTHER_SYSTEM = RefusalKind(
+    "reference-of-another-system",
+    "Where the release changes nothing, its reference values are not what this device measures: it would fail.",
+    "predict them for the system that this device runs, or update that first; nothing was changed",
+)
 UPDATES_OFF = RefusalKind(
     "updates-off",
     "This device does not install updates by itself.",

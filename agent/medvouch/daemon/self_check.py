@@ -5,9 +5,10 @@ The code is the appraiser's, the network is not asked: whoever cuts it off canno
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
+from medvouch.formats.reference import ReferenceValues
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.ports import Entropy
 
@@ -34,8 +35,18 @@ class SelfCheck:
         """Fresh evidence of this boot. Raises TpmFault, StorageFault."""
         return await self.make(self.entropy.bytes(NONCE_BYTES), APPRAISER)
 
-    def judge(self, evidence: bytes, reference: bytes) -> None:
-        """Appraise it against one release's signed reference values. Raises as `attestation.appraisal.appraise`."""
+    def values(self, reference: bytes) -> ReferenceValues:
+        """Of one release, if enough have signed them. Raises as `attestation.reference.verify_references`."""
+        from medvouch.attestation.reference import verify_references  # noqa: PLC0415 - as below
+
+        (verified,) = verify_references([reference], self.release.keys, self.release.threshold)
+        return verified.values
+
+    def judge(self, evidence: bytes, reference: bytes, pcrs: Collection[int] | None = None) -> None:
+        """Appraise it against one release's signed reference values, or only against those of some PCRs.
+
+        Raises as `attestation.appraisal.appraise`.
+        """
         from medvouch.attestation.appraisal import Anchors, Expectation, appraise  # noqa: PLC0415 - much code,
         from medvouch.attestation.evidence import UnverifiedEvidence  # noqa: PLC0415 - that is wanted once a release
         from medvouch.attestation.policy import RELEASE_POLICY  # noqa: PLC0415
@@ -44,4 +55,5 @@ class SelfCheck:
         references = verify_references([reference], self.release.keys, self.release.threshold)
         expected = Expectation(APPRAISER, self.device)
         anchors = Anchors(self.roots, references)
-        appraise(UnverifiedEvidence.parse(evidence), expected, anchors, RELEASE_POLICY, self.now())
+        policy = replace(RELEASE_POLICY, reference_pcrs=None if pcrs is None else frozenset(pcrs))
+        appraise(UnverifiedEvidence.parse(evidence), expected, anchors, policy, self.now())

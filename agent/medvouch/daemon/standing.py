@@ -16,7 +16,7 @@ from medvouch.formats.ear import Ear
 from medvouch.formats.identity import DeviceIdentity
 from medvouch.formats.ledger import Transition
 from medvouch.formats.suit_report import SuitReport
-from medvouch.formats.update import InstalledRelease, UpdateRecord
+from medvouch.formats.update import InstalledRelease, PartsRecord, UpdateRecord
 from medvouch.lifecycle.life import Cause, Life, advance
 from medvouch.ports import Store
 
@@ -30,6 +30,7 @@ RECEIPT_KEY = "receipt"
 UPDATE_KEY = "update"
 DIRECTIVE_KEY = "directive"
 CONSENT_KEY = "consent"
+PARTS_KEY = "update-parts"
 REPORT_KEY = "suit-report"
 INSTALLED_KEY = "installed"
 DATA_OFFERED_KEY = "data-offered"
@@ -93,6 +94,11 @@ class Standing:
     def consent(self) -> ConsentRecord:
         """What the user wants of updates."""
         return self._read(CONSENT_KEY, ConsentRecord.parse) or ConsentRecord()
+
+    @property
+    def parts(self) -> PartsRecord | None:
+        """Of the last release that was for parts of which there is one."""
+        return self._read(PARTS_KEY, PartsRecord.parse)
 
     @property
     def suit_report(self) -> SuitReport | None:

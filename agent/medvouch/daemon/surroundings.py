@@ -13,6 +13,7 @@ from medvouch.update.windows import Windows
 
 if TYPE_CHECKING:
     from medvouch.daemon.mirrors import Places
+    from medvouch.daemon.parts import Parts
     from medvouch.formats.tuf_versions import Versions
     from medvouch.update.processor import DeviceClass
     from medvouch.update.repository import Repository  # with tuf; agents without updates do without
@@ -83,9 +84,10 @@ class Updates:
 
     `allowed` are URL prefixes of payloads; `built` is when this software was (s since 1970); `enrolment_roots` (DER)
     issue this device's certificates; `reboot` asks for a restart and returns. `trust_version` is that of the trust
-    document in use; `check_trust` gives another's, or raises where this agent could not live with it. Looks that nobody
-    asked for come up to `jitter_s` seconds later. A restart suits in these `windows`, and never while `busy` says that
-    the clinical workload is; that raises EnvironmentFault where nobody can say. `migrate` is as of `DataMigration.run`.
+    document in use; `check_trust` gives another's, or raises where this agent could not live with it. `parts` are those
+    of which there is one. Looks that nobody asked for come up to `jitter_s` seconds later. A restart suits in these
+    `windows`, and never while `busy` says that the clinical workload is; that raises EnvironmentFault where nobody can
+    say. `migrate` is as of `DataMigration.run`.
     """
 
     slots: Slots
@@ -103,6 +105,7 @@ class Updates:
     check_trust: Callable[[bytes], int]
     windows: Windows
     busy: Callable[[], Awaitable[bool]] | None
+    parts: Parts
     jitter_s: int = 0
     migrate: Callable[[Sequence[str]], Awaitable[None]] | None = None
 

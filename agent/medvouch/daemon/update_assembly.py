@@ -12,6 +12,7 @@ from medvouch.daemon.floor import security_epoch
 from medvouch.daemon.health import Health
 from medvouch.daemon.holding import Holding
 from medvouch.daemon.mirrors import Mirrors
+from medvouch.daemon.parts import PartsWay, PlacedFetcher
 from medvouch.daemon.recording import Recorder
 from medvouch.daemon.refreshing import Refreshing
 from medvouch.daemon.reporting import Reporter
@@ -49,11 +50,12 @@ class UpdateAssembly:
         """All of it."""
         parts, time = self.parts, TrustedTime(self.around.clock, self.standing, self.parts.built)
         mirrors = Mirrors(lambda base, floor: parts.repository(base, time.now, floor), parts.places)
-        holding = self._holding(time)
+        holding, check = self._holding(time), self._check(time)
         return Updating(
             self._source(mirrors, time),
             Staging(Delivery(parts.slots, parts.fetcher, self.store, parts.places), self.reporter, holding.restart),
-            self._check(time),
+            PartsWay(parts.parts, lambda only: PlacedFetcher(parts.fetcher, parts.places, only), check, self.standing),
+            check,
             self.standing,
             self.recorder,
             self.reporter,
@@ -76,6 +78,7 @@ class UpdateAssembly:
             device_class=parts.device_class,
             allowed=parts.allowed,
             now=time.now,
+            parts=parts.parts.here,
         )
 
     def _check(self, time: TrustedTime) -> SelfCheck:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from medvouch.daemon.mirrors import Mirrors
@@ -11,11 +11,13 @@ from medvouch.errors import Refusal
 from medvouch.formats.blocks import MAX_INDEX_BYTES
 from medvouch.formats.directive import ROLLBACK, UPDATE, Directive
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
+from medvouch.formats.suit_manifest import ComponentId
 from medvouch.formats.update import FetchJournal, IndexPayload, InstalledRelease, UpdateRecord
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.update.admission import Installed, admit, check_url
 from medvouch.update.blocks import BLOCKS
 from medvouch.update.directing import resolve
+from medvouch.update.parts import check_parts
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass, InstallPlan, plan
 from medvouch.update.refusals import BLOCKS_MISMATCH, DIRECTIVE_MISMATCH, MANIFEST_INCOMPLETE, UPDATE_WITHDRAWN
@@ -34,6 +36,11 @@ class Offer:
     directive: bytes
     envelope: bytes
     cause: Cause
+
+    @property
+    def for_parts(self) -> bool:
+        """Whether it brings parts of which there is one, and no image."""
+        return bool(self.plan.copies)
 
     @property
     def manifest(self) -> bytes:
@@ -104,7 +111,7 @@ class Present:
 class UpdateSource:
     """The repository, whose signatures a release needs, and what this device is.
 
-    `now` is trusted time (s since 1970); `allowed` are URL prefixes.
+    `now` is trusted time (s since 1970); `allowed` are URL prefixes; `parts` those of which this device has one.
     """
 
     mirrors: Mirrors
@@ -115,6 +122,7 @@ class UpdateSource:
     device_class: DeviceClass
     allowed: Sequence[str]
     now: Callable[[], int]
+    parts: Collection[ComponentId] = ()
 
     def look(self, present: Present) -> Offer | None:
         """What this device is to install; None where there is nothing in it for it. After `mirrors.refresh`.
@@ -138,10 +146,12 @@ class UpdateSource:
             raise Refusal(DIRECTIVE_MISMATCH, detail, place=found.directive.release)
         purpose, has = found.directive.purpose, present.installed
         admit(planned, Installed(has.sequence, has.security_epoch, present.floor), purpose)
-        image, index, reference = _system(planned)
-        for payload in (image, index):
-            if payload is not None:
-                check_url(payload.uri, self.allowed)
+        if planned.copies:
+            (image, reference), index = check_parts(planned, self.parts), None
+        else:
+            image, index, reference = _system(planned)
+        for payload in planned.payloads:
+            check_url(payload.uri, self.allowed)
         cause = BEGINNINGS[purpose]
         return Offer(planned, image, index, reference, found.directive.encode(), envelope, cause)
 

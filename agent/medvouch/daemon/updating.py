@@ -2,7 +2,7 @@
 
 Each step is done first and recorded then; what a power cut leaves in between is settled at the next start, from what
 the slots say, and what a fault leaves in between at the next try. The old slot stays as it was until the new one is
-confirmed.
+confirmed. What a release without a slot does instead is said in `parts`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,29 @@ from medvouch.daemon.consenting import Consent
 from medvouch.daemon.data_migration import DataMigration
 from medvouch.daemon.delivery import FORGOTTEN, JOURNAL_KEY
 from medvouch.daemon.health import Health
+from medvouch.daemon.parts import PartsWay
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.refreshing import Refreshing
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.staging import Staging
-from medvouch.daemon.standing import DIRECTIVE_KEY, INSTALLED_KEY, REPORT_KEY, UPDATE_KEY, Change, Standing
+from medvouch.daemon.standing import (
+    DIRECTIVE_KEY,
+    INSTALLED_KEY,
+    PARTS_KEY,
+    REPORT_KEY,
+    UPDATE_KEY,
+    Change,
+    Standing,
+)
 from medvouch.daemon.update_source import Offer, Present, UpdateSource
 from medvouch.daemon.update_state import summary
+from medvouch.daemon.ways import SlotWay, Way
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
 from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.ledger import Attachments, Transition
 from medvouch.formats.suit_report import SuitReport
-from medvouch.formats.update import InstalledRelease, UpdateRecord
+from medvouch.formats.update import PARTS, InstalledRelease, PartsRecord, UpdateRecord
 from medvouch.ports import Message
 from medvouch.update.admission import check_floor
 from medvouch.update.refusals import UPDATE_WITHDRAWN
@@ -54,6 +64,7 @@ class Updating:
         self,
         source: UpdateSource,
         staging: Staging,
+        parts: PartsWay,
         check: SelfCheck,
         standing: Standing,
         recorder: Recorder,
@@ -67,6 +78,8 @@ class Updating:
     ) -> None:
         self._source = source
         self._staging = staging
+        self._parts = parts
+        self._slots = SlotWay(staging)
         self._check = check
         self._standing = standing
         self._recorder = recorder
@@ -84,6 +97,9 @@ class Updating:
         self._leaving = False
         """Whether the running slot has failed: nothing is done any more but to leave it."""
 
+    def _way(self, record: UpdateRecord) -> Way:
+        return self._parts if record.slot == PARTS else self._slots
+
     # --- at start ----------------------------------------------------------------------------------------------------
 
     async def settle(self) -> None:
@@ -97,25 +113,25 @@ class Updating:
         record = self._standing.update
         if record is None:
             return
-        running = await asyncio.to_thread(self._staging.slots.running)
-        tried = running == record.slot
+        tried = await self._way(record).tried(record)
         state = Update(record.state)
         if state is Update.STAGED and tried:
             record = await self._move(replace(record, tries=record.tries + 1), Cause.ACTIVATE)
             state = Update.ACTIVATED
         if state is Update.ACTIVATED:
-            await self._settle_activated(record, running)
+            await self._settle_activated(record, tried)
         elif state is Update.BOOTED:
             await self._settle_booted(record, tried)
         elif state is Update.FAILED and tried:
             await self._leave(record)
 
-    async def _settle_activated(self, record: UpdateRecord, running: str) -> None:
-        if running == record.slot:
+    async def _settle_activated(self, record: UpdateRecord, tried: bool) -> None:
+        if tried:
             await self._self_check(await self._move(record, Cause.BOOT, values=self._data.started()))
-        elif await asyncio.to_thread(self._staging.slots.activated) == record.slot:
+        elif await self._way(record).pending(record):
             await self._staging.reboot()
         else:
+            running = await asyncio.to_thread(self._staging.slots.running)
             detail = f"slot {record.slot} did not start, {running} is running again"
             await self._fail(record, Refusal(refusals.SLOT_FELL_BACK, detail))
 
@@ -135,21 +151,21 @@ class Updating:
             if await self._data.expanded():  # by a system that is what it should be, and was not changed by it
                 evidence = await self._check.evidence()
                 await asyncio.to_thread(self._check.judge, evidence, record.reference)
+            await self._way(record).validate(record)
         except (Refusal, InputError) as error:
             log.error("self-check of %s: %s", record.version, error)
             await self._fail(record, error, {"evidence": evidence})
             await self._leave(record)
             return
-        await asyncio.to_thread(self._staging.slots.confirm)
+        await self._way(record).confirm(record)
         installed = InstalledRelease(record.version, record.sequence, record.security_epoch)
         values = {INSTALLED_KEY: installed.encode(), **self._data.confirmed()}
-        await self._move(record, Cause.SELF_CHECK, values=values)
+        await self._move(record, Cause.SELF_CHECK, values=values, report=self._report(record))
 
     async def _leave(self, record: UpdateRecord) -> None:
-        """From a slot that failed to the one before."""
-        self._leaving = True
-        await asyncio.to_thread(self._staging.slots.retire, record.slot)
-        await self._staging.reboot()
+        """From what failed to what was before, where there is such a thing."""
+        self._leaving = record.slot != PARTS
+        await self._way(record).leave(record)
 
     # --- in service --------------------------------------------------------------------------------------------------
 
@@ -268,9 +284,13 @@ class Updating:
         return await self._notified(offer)
 
     async def _notified(self, offer: Offer) -> UpdateRecord:
-        record = offer.record(await asyncio.to_thread(self._staging.slots.other))
+        record = offer.record(PARTS if offer.for_parts else await self._slots.target())
         attachments = {"directive": offer.directive, "manifest": offer.envelope}
-        values = FORGOTTEN | {JOURNAL_KEY: offer.journal(record.slot).encode(), DIRECTIVE_KEY: offer.directive}
+        values: dict[str, bytes | None] = {**FORGOTTEN, PARTS_KEY: None, DIRECTIVE_KEY: offer.directive}
+        if offer.for_parts:
+            values[PARTS_KEY] = PartsRecord(offer.envelope, None).encode()
+        else:
+            values[JOURNAL_KEY] = offer.journal(record.slot).encode()
         values |= self._data.admitted(offer.plan.contents)
         report, notice = suit_reports.chosen(offer.envelope), self._holding.available(record, offer.directive)
         return await self._move(
@@ -286,11 +306,14 @@ class Updating:
 
     async def _stage(self, record: UpdateRecord, only: str) -> UpdateRecord:
         """Into the slot that is not running now: since it was chosen the other one may have been given up."""
-        record = replace(record, slot=await asyncio.to_thread(self._staging.slots.other))
-        await self._staging.stage(record, only)
+        way = self._way(record)
+        record = replace(record, slot=await way.target())
+        await way.stage(record, only)
+        return await self._move(record, Cause.STAGE, values=FORGOTTEN, report=self._report(record))
+
+    def _report(self, record: UpdateRecord) -> SuitReport | None:
         last = self._standing.suit_report
-        report = last and suit_reports.staged(last, record)
-        return await self._move(record, Cause.STAGE, values=FORGOTTEN, report=report)
+        return last and self._way(record).report(last, record)
 
     async def _activate(self, record: UpdateRecord) -> None:
         """Again held against the floor and read back: since it was staged the device may have been off for a year.
@@ -298,12 +321,14 @@ class Updating:
         Reading back takes its time, in which somebody may have had their say.
         """
         check_floor(record.version, record.security_epoch, await self._floor())
-        await self._staging.reread(record)
+        way = self._way(record)
+        await way.recheck(record)
         async with self.consent.lock:
             if await self._holding.holds():
                 return
-            await asyncio.to_thread(self._staging.slots.activate, record.slot)
-            await self._move(replace(record, tries=record.tries + 1), Cause.ACTIVATE)
+            values = await way.activate(record)
+            tried = replace(record, tries=record.tries + 1)
+            await self._move(tried, Cause.ACTIVATE, values=values, report=self._report(record))
         await self._staging.reboot()
 
     async def judged(self, ear: Ear) -> None:
@@ -318,7 +343,7 @@ class Updating:
 
     async def _fail(self, record: UpdateRecord, error: MedvouchError, attachments: Attachments | None = None) -> None:
         failed, last = replace(record, code=error.code), self._standing.suit_report
-        report = last and suit_reports.failed(last, record, error)
+        report = last and self._way(record).failure(last, record, error)
         detail = f"{error.code}: {error.detail}"
         await self._move(failed, Cause.FAIL, attachments=attachments, detail=detail, report=report)
 

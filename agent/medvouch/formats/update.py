@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
 from medvouch.formats.blocks import MAX_INDEX_BYTES
 from medvouch.formats.record import Maybe, Nested, Octets, Record, Text, Uint
+from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.trust import MAX_REFERENCE_BYTES
 
 MAX_URL = 2048
@@ -14,12 +16,15 @@ MAX_SOURCE = 2 * MAX_URL
 """The base of a mirror and what stands below it."""
 MAX_VALIDATOR = 256
 """Characters of an ETag or a date; a longer one is not remembered."""
+PARTS = "parts"
+"""In place of a slot: the release is for parts of which there is one."""
 
 
 @dataclass(frozen=True)
 class UpdateRecord(Record):
     """The release being installed, or the last one; it goes to `slot`, `digest` (SHA-256) and `size` are its image's.
 
+    Where the slot is PARTS, they are those of the first payload, and a PartsRecord has the rest.
     `sequence` and `security_epoch` are the manifest's, `manifest` the SHA-256 of its envelope, `reference` its signed
     reference values; `code` says why it failed. `tries` counts how often it was started.
     """
@@ -38,6 +43,21 @@ class UpdateRecord(Record):
     slot: Annotated[str, Text(16)]
     tries: Annotated[int, Uint(255)]
     code: Annotated[str, Text(64, empty=True)]
+
+
+@dataclass(frozen=True)
+class PartsRecord(Record):
+    """A release for parts of which there is one: its envelope, and the boot (resetCount) in which it was installed."""
+
+    FORMAT = "update-parts"
+
+    envelope: Annotated[bytes, Octets(MAX_ENVELOPE_BYTES)]
+    installed_in: Annotated[int | None, Maybe(Uint(2**32 - 1))]
+
+    @property
+    def manifest(self) -> bytes:
+        """SHA-256 of the envelope."""
+        return hashlib.sha256(self.envelope).digest()
 
 
 @dataclass(frozen=True)

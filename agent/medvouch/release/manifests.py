@@ -1,9 +1,10 @@
-"""Authoring of SUIT manifests: one image for a slot, what travels with it, and signatures by several parties."""
+"""Authoring of SUIT manifests: an image for a slot, or parts of which there is one; signatures by several parties."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from medvouch.crypto.cose import sign1
 from medvouch.crypto.keys import Signer, key_thumbprint
@@ -11,15 +12,20 @@ from medvouch.errors import Refusal
 from medvouch.formats.cose import KID, Header
 from medvouch.formats.suit import Envelope, wrapped_digest
 from medvouch.formats.suit_commands import Code, Command, Parameters
-from medvouch.formats.suit_manifest import Common, Manifest, Member
+from medvouch.formats.suit_manifest import Common, Manifest, Member, component_name
 from medvouch.formats.version import parse_version
 from medvouch.update import refusals
+from medvouch.update.parts import BOOT_LOADER, BY_NAME, staged
 from medvouch.update.payload import Payload
-from medvouch.update.processor import EPOCH_LABEL, DeviceClass
+from medvouch.update.processor import EPOCH_LABEL, REFERENCE, DeviceClass
 from medvouch.update.signatures import signers
 
 _ON_FAILURE, _ALWAYS = 2, 15
 """Reporting policies, as the draft's examples have them for directives and conditions."""
+_EITHER_WAY = 3
+"""A record of the command, whatever came of it."""
+_MATCH = Command(Code.IMAGE_MATCH, _ALWAYS)
+_RECORDED_FETCH, _RECORDED_COPY = Command(Code.FETCH, _EITHER_WAY), Command(Code.COPY, _EITHER_WAY)
 
 
 def build_manifest(
@@ -39,9 +45,7 @@ def build_manifest(
     """
     payloads = [image, *others, *(_content(component, data) for component, data in contents.items())]
     everything = Command(Code.SET_COMPONENT_INDEX, True)
-    identity = Parameters(device.vendor_id, device.class_id, private={EPOCH_LABEL: security_epoch})
-    conditions = (Command(Code.VENDOR_IDENTIFIER, _ALWAYS), Command(Code.CLASS_IDENTIFIER, _ALWAYS))
-    shared = [everything, Command(Code.OVERRIDE_PARAMETERS, identity), *conditions]
+    shared = _identity(device, security_epoch)
     fetching: list[Command] = []
     for index, payload in enumerate(payloads):
         select = Command(Code.SET_COMPONENT_INDEX, index)
@@ -54,6 +58,45 @@ def build_manifest(
         Member.INVOKE: (Command(Code.SET_COMPONENT_INDEX, 0), Command(Code.INVOKE, _ON_FAILURE)),
     }
     components = tuple((payload.component.encode(),) for payload in payloads)
+    return Manifest(sequence, Common(components, tuple(shared)), sequences, version=parse_version(version)).encode()
+
+
+def build_parts_manifest(
+    *,
+    sequence: int,
+    version: str,
+    security_epoch: int,
+    device: DeviceClass,
+    parts: Sequence[Payload],
+    reference: bytes,
+) -> bytes:
+    """An encoded manifest for parts of which there is one (`update.parts`), each payload by the part that it goes to.
+
+    Each is fetched to where it is staged and held against digest and size, there again before it is installed, and
+    copied from there in this order. A boot loader is compared once more when it was copied and when it was started: it
+    is the one part that can be read back. Every command leaves a record. Raises InputError `version-malformed`.
+    """
+    waiting = [replace(each, component=component_name(staged(BY_NAME[each.component]))) for each in parts]
+    payloads = [*parts, *waiting, _content(REFERENCE, reference)]
+    shared, count = _identity(device, security_epoch), len(parts)
+    for index, payload in enumerate(payloads):
+        shared += [_select(index), _override(image_digest=payload.digest, image_size=payload.size)]
+    fetching: list[Command] = []
+    for index, payload in list(enumerate(payloads))[count:]:
+        fetching += [_select(index), _override(uri=payload.uri), _RECORDED_FETCH, _MATCH]
+    installing: list[Command] = []
+    validating: list[Command] = []
+    for index, payload in enumerate(parts):
+        compared = (_select(index), _MATCH) if BY_NAME[payload.component] == BOOT_LOADER else ()
+        installing += [_select(index), _override(source_component=count + index), _RECORDED_COPY, *compared]
+        validating += compared
+    sequences = {
+        Member.PAYLOAD_FETCH: tuple(fetching),
+        Member.CANDIDATE_VERIFICATION: (Command(Code.SET_COMPONENT_INDEX, tuple(range(count, len(payloads)))), _MATCH),
+        Member.INSTALL: tuple(installing),
+        **({Member.VALIDATE: tuple(validating)} if validating else {}),
+    }
+    components = tuple(tuple(part.encode() for part in payload.component.split("/")) for payload in payloads)
     return Manifest(sequence, Common(components, tuple(shared)), sequences, version=parse_version(version)).encode()
 
 
@@ -96,6 +139,17 @@ def add_signature(envelope: bytes, signer: Signer) -> bytes:
     signature = sign1(parsed.signed, signer, protected=kid, detached=True)
     signed = Envelope(parsed.digest, (*parsed.signatures, signature), parsed.manifest, parsed.members, parsed.payloads)
     return Envelope.parse(signed.encode()).encode()
+
+
+def _identity(device: DeviceClass, security_epoch: int) -> list[Command]:
+    """For which devices a release is, and its epoch, as all sequences begin."""
+    identity = Parameters(device.vendor_id, device.class_id, private={EPOCH_LABEL: security_epoch})
+    conditions = (Command(Code.VENDOR_IDENTIFIER, _ALWAYS), Command(Code.CLASS_IDENTIFIER, _ALWAYS))
+    return [Command(Code.SET_COMPONENT_INDEX, True), Command(Code.OVERRIDE_PARAMETERS, identity), *conditions]
+
+
+def _select(index: int) -> Command:
+    return Command(Code.SET_COMPONENT_INDEX, index)
 
 
 def _override(**parameters: bytes | int | str) -> Command:

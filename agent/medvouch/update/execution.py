@@ -1,9 +1,9 @@
 """The manifest processor: runs a verified manifest's sequences on a Platform (draft-ietf-suit-manifest, 6).
 
-Three occasions: an update (dependency-resolution, payload-fetch, candidate-verification, install), a boot (validate,
-load, invoke), an uninstallation. Each section begins with the shared sequence and no parameters set. Nothing is changed
-before vendor and class have been checked, and a manifest that has a command or a parameter which is not run, or one in
-the wrong place, is refused before its first command.
+Three occasions: an update (dependency-resolution, payload-fetch, candidate-verification, install; where there is one of
+something, the last by itself and later), a boot (validate, load, invoke), an uninstallation. Each section begins with
+the shared sequence and no parameters set. Nothing is changed before vendor and class have been checked, and a manifest
+that has a command or a parameter which is not run, or one in the wrong place, is refused before its first command.
 
 Within try-each and run-sequence each selected component has its turn. A sequence that fails there leaves no parameter
 behind; what it has written stays written. Dependencies are run like what depends on them: signed by the same roles,
@@ -52,6 +52,9 @@ class Procedure(enum.Enum):
     """On which occasion a manifest is run, and the sections that are run then, in this order."""
 
     UPDATE = (Member.DEPENDENCY_RESOLUTION, Member.PAYLOAD_FETCH, Member.CANDIDATE_VERIFICATION, Member.INSTALL)
+    STAGE = (Member.DEPENDENCY_RESOLUTION, Member.PAYLOAD_FETCH, Member.CANDIDATE_VERIFICATION)
+    INSTALL = (Member.INSTALL,)
+    """The two halves of an update of which the second comes just before the restart."""
     BOOT = (Member.VALIDATE, Member.LOAD, Member.INVOKE)
     UNINSTALL = (Member.UNINSTALL,)
 

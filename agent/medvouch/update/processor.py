@@ -1,10 +1,10 @@
 """A SUIT manifest run as far as a plan: what to fetch, how long it is and its digest; nothing is fetched here.
 
 Understood are the commands that install whole images and start them (draft-ietf-suit-manifest, 6): set-component-index,
-override-parameters, the conditions vendor-identifier, class-identifier and image-match, fetch and, in the invoke
-sequence, invoke. A manifest with any other command is refused as a whole. Sequences run in the order of the draft,
-payload-fetch, candidate-verification, install, validate, invoke; each begins with the shared sequence and with no
-parameters set, so it depends on nothing but the shared one.
+override-parameters, the conditions vendor-identifier, class-identifier and image-match, fetch, in the install sequence
+copy of what was fetched and, in the invoke sequence, invoke. A manifest with any other command is refused as a whole.
+Sequences run in the order of the draft, payload-fetch, candidate-verification, install, validate, invoke; each begins
+with the shared sequence and with no parameters set, so it depends on nothing but the shared one.
 
 An image-match holds once the payload that was fetched for its component is the signed one, which whoever carries out
 the plan has to see to (`payload.checked`); for integrated payloads it is seen to here.
@@ -44,6 +44,7 @@ REFERENCE = "reference"
 _ORDER = (Member.PAYLOAD_FETCH, Member.CANDIDATE_VERIFICATION, Member.INSTALL, Member.VALIDATE, Member.INVOKE)
 _WHERE = {
     Code.FETCH: frozenset({Member.PAYLOAD_FETCH, Member.INSTALL}),
+    Code.COPY: frozenset({Member.INSTALL}),
     Code.INVOKE: frozenset({Member.INVOKE}),
 }
 """The sequences that a directive may stand in."""
@@ -79,13 +80,17 @@ def class_id(vendor: bytes, text: str) -> bytes:
 
 @dataclass(frozen=True)
 class InstallPlan:
-    """What a manifest comes to on this device: payloads to fetch, and contents that came along, by component."""
+    """What a manifest comes to on this device: payloads to fetch, and contents that came along, by component.
+
+    `copies`: what is copied once all is there, the source by the component that it goes to, in their order.
+    """
 
     sequence: int
     version: str
     security_epoch: int
     payloads: tuple[Payload, ...]
     contents: Mapping[str, bytes]
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(envelope: VerifiedEnvelope, device: DeviceClass) -> InstallPlan:
@@ -134,6 +139,7 @@ class _Processor:
         self._steps = 0
         self._epochs: set[int] = set()
         self._fetched: dict[int, Payload] = {}
+        self._copied: dict[int, int] = {}
         self._matched: set[int] = set()
 
     def run(self, member: Member, commands: tuple[Command, ...]) -> None:
@@ -159,7 +165,9 @@ class _Processor:
         if len(self._epochs) != 1:
             raise _incomplete(f"security epochs {sorted(self._epochs)} where one is needed", "manifest")
         sequence = self._envelope.manifest.sequence_number
-        return InstallPlan(sequence, self._version(), self._epochs.pop(), payloads, contents)
+        names = [component_name(each) for each in self._components]
+        copies = {names[index]: names[source] for index, source in self._copied.items()}
+        return InstallPlan(sequence, self._version(), self._epochs.pop(), payloads, contents, copies)
 
     def _version(self) -> str:
         numbers = self._envelope.manifest.version
@@ -220,7 +228,7 @@ class _Processor:
         if len(run.compatible) < 2:
             raise _incomplete("vendor and class are not checked before the fetch", run.place)
         for index, parameters in self._each(run):
-            if index in self._fetched:
+            if index in self._fetched or index in self._copied:
                 raise _unsupported("a second fetch for one component", run)
             self._fetched[index] = Payload(
                 component_name(self._components[index]),
@@ -229,11 +237,23 @@ class _Processor:
                 _given(parameters.image_size, "image size", run),
             )
 
+    def _copy(self, run: _Run, _: Argument) -> None:
+        """What is copied is what was fetched and held against its digest, and goes where nothing else goes."""
+        for index, parameters in self._each(run):
+            source = _given(parameters.source_component, "source component", run)
+            if source not in self._matched or index in self._fetched or index in self._copied:
+                raise _unsupported(f"a copy of component {source} to component {index}", run)
+            payload = self._fetched[source]
+            if (parameters.image_digest, parameters.image_size) != (payload.digest, payload.size):
+                raise _incomplete("another digest or size than those of what is copied", run.place)
+            self._copied[index] = source
+
     def _match(self, run: _Run, _: Argument) -> None:
         for index, parameters in self._each(run):
-            if index not in self._fetched:
+            if index not in self._fetched and index not in self._copied:
                 raise _unsupported("an image-match of what is not fetched", run)
-            if _given(parameters.image_digest, "image digest", run) != self._fetched[index].digest:
+            payload = self._fetched[self._copied.get(index, index)]
+            if _given(parameters.image_digest, "image digest", run) != payload.digest:
                 raise _incomplete("another digest than the one it is fetched by", run.place)
             self._matched.add(index)
 
@@ -249,6 +269,7 @@ _HANDLERS: Mapping[int, Callable[[_Processor, _Run, Argument], None]] = {
     Code.CLASS_IDENTIFIER: _Processor._class,
     Code.IMAGE_MATCH: _Processor._match,
     Code.FETCH: _Processor._fetch,
+    Code.COPY: _Processor._copy,
     Code.INVOKE: _Processor._invoke,
 }
 

@@ -130,6 +130,34 @@ DEPENDENCY_NONE = RefusalKind(
     "have the release built again, and signed again",
 )
 
+# --- parts of which there is one --------------------------------------------------------------------------------------
+
+SECURE_BOOT_UPDATE_MALFORMED = RefusalKind(
+    "secure-boot-update-malformed",
+    "A change of db or dbx is not one that a firmware could take, so it is not asked to.",
+    "publish it as whoever holds KEK signed it: EFI_VARIABLE_AUTHENTICATION_2 with signature lists behind it",
+)
+SECURE_BOOT_UPDATE_OLD = RefusalKind(
+    "secure-boot-update-old",
+    "A change that replaces db or dbx was signed before what is in force: an older one is being replayed.",
+    "have it signed anew, with a later time",
+)
+SECURE_BOOT_UPDATE_LOCKS_OUT = RefusalKind(
+    "secure-boot-update-locks-out",
+    "A change of dbx forbids what this device boots: it would not come up again.",
+    "deliver what replaces the forbidden image first; forbid it once that is booted",
+)
+SECURE_BOOT_UPDATE_REFUSED = RefusalKind(
+    "secure-boot-update-refused",
+    "The firmware does not take a change of db or dbx: not signed by a key of KEK, or not later than the last one.",
+    "have it signed for the keys that this device has in KEK, and with a later time",
+)
+FIRMWARE_REFUSED = RefusalKind(
+    "firmware-refused",
+    "fwupd does not install the firmware that was signed for this device.",
+    "read its words; ask `fwupdmgr get-details` about the cabinet on a device like this one",
+)
+
 # --- admission -------------------------------------------------------------------------------------------------------
 
 SEQUENCE_NOT_HIGHER = RefusalKind(

@@ -16,7 +16,7 @@ class Update(enum.StrEnum):
     NOTIFIED = "notified"
     """A release was directed to this device, and admitted."""
     STAGED = "staged"
-    """It is whole in the other slot, and was read back from there."""
+    """It is whole in the other slot, and was read back from there; or where parts wait to be installed."""
     ACTIVATED = "activated"
     """The next start tries it, once."""
     BOOTED = "booted"
@@ -26,7 +26,7 @@ class Update(enum.StrEnum):
     CLOSED = "closed"
     """An appraiser has."""
     FAILED = "failed"
-    """Another slot is running, and goes on to."""
+    """Another slot is running, and goes on to; of what has no slot, the next release has to mend it."""
 
 
 class Cause(enum.StrEnum):

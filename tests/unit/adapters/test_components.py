@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medvouch.adapters import components
+from medvouch.adapters.boot_loader import BootLoader
 from medvouch.adapters.components import SYSTEM
 from medvouch.errors import StorageFault
 from medvouch.update import refusals
+from medvouch.update.parts import BOOT_LOADER, FIRMWARE, staged
+from medvouch_sim.fixtures import loader
 from support.executing import BELOW, NOTE, Device
 from support.refusing import assert_refused
+
+LOADER = loader("257")
 
 
 @pytest.fixture
@@ -49,3 +55,24 @@ def test_components_do_not_share_files(device: Device) -> None:
 def test_slots_and_versions(device: Device) -> None:
     assert (device.components.slot(SYSTEM), device.components.slot(NOTE)) == (1, 0)
     assert (device.components.version(SYSTEM), device.components.version(BELOW)) == ((1, 0), (0,))
+
+
+def test_parts_and_where_they_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is staged may be larger than other files, and is staged only for parts that there are."""
+    device = Device(tmp_path)
+    (tmp_path / "loader").write_bytes(LOADER)
+    part = BootLoader(tmp_path / "loader", tmp_path / "previous")
+    known = replace(device.components, parts={BOOT_LOADER: part})
+    assert (b"".join(known.read(BOOT_LOADER, None)), known.slot(BOOT_LOADER)) == (LOADER, 0)
+    monkeypatch.setattr(components, "MAX_COMPONENT_BYTES", 10)
+    monkeypatch.setattr(components, "MAX_STAGED_BYTES", len(LOADER))
+    known.store(staged(BOOT_LOADER), [LOADER])
+    with pytest.raises(StorageFault, match="component-too-large"):
+        known.store(staged(BOOT_LOADER), [LOADER, b"!"])
+    known.store(BOOT_LOADER, known.read(staged(BOOT_LOADER), None))
+    known.remove(staged(BOOT_LOADER))
+    assert list(known.read(staged(BOOT_LOADER), None)) == []
+    for component in (staged(FIRMWARE), FIRMWARE):
+        assert_refused(refusals.COMPONENT_UNKNOWN, known.store, component, [b"x"])
+    for call in (known.remove, lambda component: known.invoke(component, b"")):
+        assert_refused(refusals.COMPONENT_UNKNOWN, call, BOOT_LOADER)

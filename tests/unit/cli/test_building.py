@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from medvouch.cli.building import PARTS
 from medvouch.crypto.cose import sign
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.formats.blocks import BlockIndex
@@ -17,12 +18,14 @@ from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.trust import MAX_REFERENCE_BYTES
 from medvouch.update.blocks import index_of
 from medvouch.update.data_formats import declared
+from medvouch.update.parts import BY_NAME
 from medvouch.update.payload import Payload
 from medvouch.update.processor import DeviceClass, plan
 from medvouch.update.verification import RoleKeys, verify_envelope
-from medvouch_sim.fixtures import FIXTURES, key_pem, private_key
+from medvouch_sim.fixtures import FIXTURES, key_pem, loader, private_key
 from support.authorities import key
 from support.cli import Caller
+from support.parts import forbids, hash_of
 from support.suit import released
 
 IMAGE = FIXTURES / "releases" / "1.1.0" / "medvouch.efi"
@@ -221,3 +224,92 @@ def test_what_is_no_key(medvouch: Caller, out: Path) -> None:
 def test_a_step_must_be_named(medvouch: Caller) -> None:
     assert medvouch("release").err.startswith("medvouch: usage: ")
     assert medvouch("release", "frobnicate").code == 2
+
+
+# --- parts of which there is one -------------------------------------------------------------------------------------
+
+LOADER, NEXT = loader("257"), loader("258")
+LOADER_URL, DBX_URL = "https://updates.devices.example/loader.efi", "https://updates.devices.example/dbx.auth"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A loader, a change of dbx that forbids the one before, and reference values of a boot with the loader."""
+    boots = ReferenceEvent("a loader", {"sha256": hash_of(NEXT)})
+    other = ReferenceEvent("in another bank", {"sha384": bytes(48)})
+    values = replace(VALUES, pcrs=(PcrReference(4, Mode.EXACT, (boots, other)), PcrReference(5, Mode.EXACT, (boots,))))
+    contents = {"loader.efi": NEXT, "dbx.auth": forbids(LOADER), "reference": signed_values(values)}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    return {name: tmp_path / name for name in contents}
+
+
+def parts_options(files: dict[str, Path], written: Path, *parts: object, **changes: object) -> list[object]:
+    options = build_options(files["reference"], written, **changes)
+    for left_out in ("--image", "--uri"):
+        at = options.index(left_out)
+        del options[at : at + 2]
+    return [*options, *parts]
+
+
+def test_parts(medvouch: Caller, files: dict[str, Path], out: Path) -> None:
+    loader_part = ("--part", "boot-loader", files["loader.efi"], LOADER_URL)
+    dbx_part = ("--part", "secure-boot-dbx/append", files["dbx.auth"], DBX_URL)
+    called = medvouch(*parts_options(files, out, *loader_part, *dbx_part))
+    assert (called.code, called.err) == (0, "")
+    for role in ("quality", "release-3", "release"):
+        assert medvouch("release", "sign", out, "--key", FIXTURES / "keys" / f"test-{role}.pem").code == 0
+    trusted = [RoleKeys([private_key(name).public_key() for name in RELEASES], 2)]
+    trusted.append(RoleKeys([private_key("quality").public_key()]))
+    found = plan(verify_envelope(out.read_bytes(), *trusted), DeviceClass.named("devices.example", "gateway-1"))
+    assert [(payload.component, payload.uri) for payload in found.payloads] == [
+        ("staged/boot-loader", LOADER_URL), ("staged/secure-boot-dbx/append", DBX_URL),
+    ]  # fmt: skip
+    assert found.contents == {"reference": files["reference"].read_bytes()}
+    assert list(found.copies) == ["boot-loader", "secure-boot-dbx/append"]
+
+
+def test_parts_that_every_device_would_refuse(medvouch: Caller, files: dict[str, Path], out: Path) -> None:
+    files["dbx.auth"].write_bytes(forbids(NEXT))
+    files["loader.efi"].write_bytes(b"no program")
+    for part, name, code in (
+        ("secure-boot-dbx/append", "dbx.auth", "secure-boot-update-locks-out"),
+        ("secure-boot-db", "loader.efi", "secure-boot-update-malformed"),
+        ("boot-loader", "loader.efi", "pe-malformed"),
+    ):
+        called = medvouch(*parts_options(files, out, "--part", part, files[name], LOADER_URL))
+        assert (called.code, code in called.err, out.exists()) == (1, True, False)
+
+
+def test_a_change_of_db_and_firmware_are_taken_as_they_are(medvouch: Caller, files: dict[str, Path], out: Path) -> None:
+    files["dbx.auth"].write_bytes(forbids(NEXT))
+    parts = (
+        "--part",
+        "secure-boot-db",
+        files["dbx.auth"],
+        DBX_URL,
+        "--part",
+        "firmware",
+        files["loader.efi"],
+        LOADER_URL,
+    )
+    assert medvouch(*parts_options(files, out, *parts)).code == 0
+
+
+def test_mistakes_with_parts(medvouch: Caller, files: dict[str, Path], out: Path, tmp_path: Path) -> None:
+    part = ("--part", "boot-loader", files["loader.efi"], LOADER_URL)
+    for options in (
+        parts_options(files, out),
+        parts_options(files, out, *part, *part),
+        parts_options(files, out, "--part", "boiler", files["loader.efi"], LOADER_URL),
+        parts_options(files, out, "--part", "boot-loader", tmp_path / "absent", LOADER_URL),
+        parts_options(files, out, "--part", "boot-loader", files["loader.efi"], "no url"),
+        parts_options(files, out, *part, "--uri", LOADER_URL),
+        [*build_options(files["reference"], out), *part],
+    ):
+        called = medvouch(*options)
+        assert (called.code, called.err.count("\n"), out.exists()) == (2, 1, False), options
+
+
+def test_the_parts_that_help_names_are_those_that_there_are(medvouch: Caller) -> None:
+    assert set(PARTS) == set(BY_NAME)

@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from medvouch.cli.config import Config, UpdateConfig, as_plain, load, zone
+from medvouch.cli.parts import device_parts
 from medvouch.errors import ConfigFault
+from medvouch.update.parts import BY_NAME
 from medvouch_sim.site import Site
 from support.cli import Caller
 
@@ -310,3 +312,23 @@ def test_check_looks_at_the_trust_document(medvouch: Caller, config: Path, site:
 
 
 ED25519_SPKI = bytes.fromhex("302a300506032b6570032100") + bytes(31) + b"\x01"
+
+
+# --- parts of which there is one -------------------------------------------------------------------------------------
+
+
+def test_only_the_parts_that_are_configured(tmp_path: Path) -> None:
+    assert device_parts(UpdateConfig(), tmp_path) == {}
+    settings = UpdateConfig(
+        esp_loader="/efi/loader.efi",
+        esp_previous="/efi/previous.efi",
+        efivars="/sys/efivars",
+        fwupd="/usr/bin/fwupdmgr",
+    )
+    assert device_parts(settings, tmp_path).keys() == set(BY_NAME.values())
+
+
+@pytest.mark.parametrize("previous", ["", "/efi/loader.efi"])
+def test_a_boot_loader_needs_a_place_for_the_one_before(tmp_path: Path, previous: str) -> None:
+    with pytest.raises(ConfigFault, match="loader-alone"):
+        device_parts(UpdateConfig(esp_loader="/efi/loader.efi", esp_previous=previous), tmp_path)

@@ -8,20 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from medvouch.attestation.reference import sign_corim
+from medvouch.attestation.reference import sign_corim, verify_references
 from medvouch.cli import predicting
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.formats.eventlog import EventType
+from medvouch.formats.secure_boot import APPENDING, SignedUpdate
 from medvouch.release.manifests import build_manifest, integrated, sign_envelope
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass
-from medvouch_sim.fixtures import FIXTURES, private_key
+from medvouch_sim.fixtures import FIXTURES, loader, private_key
 from medvouch_sim.images import build_image
 from medvouch_sim.prediction import predict, sign_reference
 from support.boots import BootBuilder
 from support.cli import Caller
+from support.parts import forbids, left
 
 RELEASES = ("1.0.0", "1.1.0")
+RELEASE_ROLES = ("release", "release-2", "release-3")
 SIGNER = SoftwareSigner(private_key("release"))
 
 
@@ -54,6 +57,7 @@ def log(text: str) -> bytes:
 
 KINDS = {
     "kernel image": (kernel, [4, 9, 11]),
+    "boot loader": (loader, [4]),
     "slot image": (build_image, [4, 9, 10, 11]),
     "reference values": (reference, [4, 9, 10, 11]),
     "envelope": (envelope, [4, 9, 10, 11]),
@@ -139,3 +143,89 @@ def test_an_envelope_with_no_reference_values(medvouch: Caller, tmp_path: Path) 
     path.write_bytes(sign_envelope(manifest, [SIGNER], [], integrated(contents)))
     called = medvouch("release", "predict", path, path)
     assert (called.code, called.err.count("suit-malformed")) == (1, 1)
+
+
+# --- one part --------------------------------------------------------------------------------------------------------
+
+CHANGE = forbids(loader("256"))
+
+
+@pytest.fixture
+def dbx(tmp_path: Path) -> tuple[Path, Path]:
+    """The variable, and a signed change of it."""
+    old, new = tmp_path / "dbx.var", tmp_path / "2026-11.auth"
+    shutil.copy(FIXTURES / "machine" / "dbx.var", old)
+    new.write_bytes(CHANGE)
+    return old, new
+
+
+def test_a_signed_change_of_dbx(medvouch: Caller, dbx: tuple[Path, Path], tmp_path: Path) -> None:
+    """Appended, it leads to the same as the variable afterwards does; put in its place, to something else."""
+    document = medvouch("release", "predict", *dbx, "--append", "--json").json
+    ((change,),) = ([each["events"] for each in document["changed"]],)
+    after = tmp_path / "after"
+    after.mkdir()
+    value = SignedUpdate.parse(CHANGE).applied(dbx[0].read_bytes(), APPENDING)
+    (after / "dbx.var").write_bytes(value)
+    found = medvouch("release", "predict", dbx[0], after / "dbx.var", "--json").json
+    assert [(each["pcr"], each["events"]) for each in found["changed"]] == [(7, change)]
+    replaced = medvouch("release", "predict", *dbx, "--json").json
+    assert replaced["changed"][0]["events"] != change
+
+
+def test_the_reference_values_of_a_release_that_makes_one_change(
+    medvouch: Caller, dbx: tuple[Path, Path], tmp_path: Path
+) -> None:
+    before, out = tmp_path / "before.cbor", tmp_path / "after.cbor"
+    before.write_bytes(reference("1.0.0"))
+    keys = [FIXTURES / "keys" / f"test-{name}.pem" for name in ("release", "release-2")]
+    options = ["--append", "--reference", before, "--version", "1.0.0.2", "--epoch", 1, "--out", out]
+    signing = [item for key in keys for item in ("--key", key)]
+    called = medvouch("release", "predict", *dbx, *options, *signing)
+    assert called.code == 0
+    assert called.out.endswith(f"{out}: the reference values of 1.0.0.2, signed by 2\n")
+    (found,) = verify_references([out.read_bytes()], [private_key(name).public_key() for name in RELEASE_ROLES], 2)
+    expected = predict("gateway-1", "1.0.0", change=left("dbx", APPENDING, CHANGE))
+    assert [row.pcr for row in found.values.pcrs] == [row.pcr for row in expected.pcrs]
+    for row, other in zip(found.values.pcrs, expected.pcrs, strict=True):
+        assert [event.digests["sha256"] for event in row.events] == [event.digests["sha256"] for event in other.events]
+    document = medvouch("release", "predict", *dbx, *options, *signing, "--json").json
+    assert document["reference"] == str(out)
+
+
+@pytest.mark.parametrize("left_out", ["--reference", "--version", "--epoch", "--key"])
+def test_reference_values_need_all_of_it(
+    medvouch: Caller, dbx: tuple[Path, Path], tmp_path: Path, left_out: str
+) -> None:
+    before = tmp_path / "before.cbor"
+    before.write_bytes(reference("1.0.0"))
+    options = {"--reference": before, "--version": "1", "--epoch": 1, "--key": FIXTURES / "keys" / "test-release.pem"}
+    given = [item for name, value in options.items() if name != left_out for item in (name, value)]
+    called = medvouch("release", "predict", *dbx, "--out", tmp_path / "out", *given)
+    assert (called.code, (tmp_path / "out").exists()) == (2, False)
+    assert "--reference FILE --version V --epoch N --key KEY" in called.err
+
+
+def test_reference_values_that_know_nothing_of_the_part(medvouch: Caller, tmp_path: Path) -> None:
+    old, new, before = tmp_path / "old", tmp_path / "new", tmp_path / "before.cbor"
+    before.write_bytes(reference("1.0.0"))
+    for path, version in ((old, "257"), (new, "258")):
+        path.write_bytes(loader(version))
+    key = FIXTURES / "keys" / "test-release.pem"
+    options = ["--reference", before, "--version", "1.0.0.2", "--epoch", 1, "--out", tmp_path / "out", "--key", key]
+    called = medvouch("release", "predict", old, new, *options)
+    assert called.code == 1
+    assert "prediction-incomplete" in called.err
+
+
+def test_variables_are_known_by_their_files(medvouch: Caller, dbx: tuple[Path, Path], tmp_path: Path) -> None:
+    other = dbx[0].rename(tmp_path / "forbidden.var")
+    assert medvouch("release", "predict", other, other).code == 2
+    (tmp_path / "dbx").write_bytes(kernel("1.0.0"))
+    called = medvouch("release", "predict", tmp_path / "dbx", dbx[1])
+    assert (called.code, "none of SecureBoot.var, PK.var" in called.err) == (2, True)
+    (tmp_path / "dbx.var").write_bytes(b"")
+    dbx[1].write_bytes(CHANGE[:-1])
+    called = medvouch("release", "predict", tmp_path / "dbx.var", dbx[1])
+    assert called.code == 1
+    assert f"uefi-truncated: {dbx[1]}: " in called.err

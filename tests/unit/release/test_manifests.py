@@ -9,15 +9,18 @@ import pytest
 from medvouch.crypto.keys import SoftwareSigner
 from medvouch.errors import InputError
 from medvouch.formats.suit import MAX_SIGNATURES, Envelope, wrapped_digest
-from medvouch.formats.suit_manifest import Manifest
+from medvouch.formats.suit_commands import Code, Command
+from medvouch.formats.suit_manifest import Manifest, Member
 from medvouch.release.manifests import (
     add_signature,
     build_envelope,
     build_manifest,
+    build_parts_manifest,
     integrated,
     sign_envelope,
 )
 from medvouch.update import refusals
+from medvouch.update.payload import Payload
 from support.authorities import key
 from support.refusing import assert_refused
 from support.suit import CONTENTS, DEVICE, MANIFEST, PAYLOAD, QUALITY, RELEASE, planned, released
@@ -74,3 +77,26 @@ def test_no_more_signatures_than_a_device_reads() -> None:
         envelope = add_signature(envelope, SoftwareSigner(key(f"signer {number}")))
     with pytest.raises(InputError, match="suit-limit"):
         add_signature(envelope, SoftwareSigner(key("one too many")))
+
+
+def test_parts_of_which_there_is_one() -> None:
+    """Only a boot loader is compared where it was copied to, and validated when it was started."""
+    parts = [
+        Payload(name, f"https://updates.example/{number}", bytes([number]) * 32, number)
+        for number, name in enumerate(("secure-boot-dbx/append", "boot-loader", "firmware"), 1)
+    ]
+    built = build_parts_manifest(
+        sequence=3, version="1.0.1", security_epoch=2, device=DEVICE, parts=parts, reference=b"values"
+    )
+    content = Manifest.parse(built)
+    matches = [command for command in content.sequences[Member.INSTALL] if command.code == Code.IMAGE_MATCH]
+    assert len(matches) == 1
+    assert content.sequences[Member.VALIDATE] == (Command(Code.SET_COMPONENT_INDEX, 1), matches[0])
+    assert Member.INVOKE not in content.sequences
+    found = planned(released(built, integrated({"reference": b"values"})))
+    assert [payload.component for payload in found.payloads] == [f"staged/{part.component}" for part in parts]
+    assert list(found.copies) == [part.component for part in parts]
+    without = build_parts_manifest(
+        sequence=3, version="1.0.1", security_epoch=2, device=DEVICE, parts=parts[:1], reference=b"values"
+    )
+    assert Member.VALIDATE not in Manifest.parse(without).sequences

@@ -41,6 +41,7 @@ from support.suit import (
 TWO = ((b"slot",), (b"reference",))
 NOTE = b"a note"
 NOTE_PARAMETERS = {"image_digest": hashlib.sha256(NOTE).digest(), "image_size": len(NOTE)}
+COPY = Command(Code.COPY, 3)
 EVERY_COMMAND_OF_ANOTHER_DAY = (
     Command(Code.COMPONENT_SLOT, 15),
     Command(Code.CHECK_CONTENT, 15),
@@ -155,6 +156,7 @@ def test_commands_that_are_not_run(command: Command, member: Member) -> None:
     [
         *((member, INVOKE) for member in (Member.PAYLOAD_FETCH, Member.INSTALL, Member.VALIDATE)),
         *((member, FETCH) for member in (Member.CANDIDATE_VERIFICATION, Member.VALIDATE, Member.INVOKE)),
+        *((member, COPY) for member in (Member.CANDIDATE_VERIFICATION, Member.VALIDATE, Member.INVOKE)),
     ],
 )
 def test_commands_in_the_wrong_place(member: Member, command: Command) -> None:
@@ -279,3 +281,60 @@ def test_dependencies_are_for_who_can_run_them() -> None:
     content = manifest()
     content = replace(content, common=replace(content.common, dependencies={1: (b"below",)}))
     assert refused(refusals.MANIFEST_COMMAND_UNSUPPORTED, content) == "dependencies, which a plan cannot have"
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+PART_AND_STAGED = ((b"boot-loader",), (b"staged", b"boot-loader"))
+FROM_ONE = override(source_component=1)
+OTHERWISE = "another digest or size than those of what is copied"
+
+
+def copying(*install: Command, validate: CommandSequence = (), **parameters: Any) -> Manifest:
+    """Component 1 is fetched; 0 has its digest and size, or these."""
+    shared = (
+        select(True), override(**IDENTITY, **IMAGE_PARAMETERS), *CHECKS,
+        select(0), override(strict_order=True, **parameters),
+    )  # fmt: skip
+    more = {Member.INSTALL: install, **({Member.VALIDATE: validate} if validate else {})}
+    return manifest(shared, (select(1), *FETCHING), PART_AND_STAGED, more=more)
+
+
+def test_what_is_copied_once_it_was_fetched() -> None:
+    found = run(copying(select(0), FROM_ONE, COPY, MATCH, validate=(select(0), MATCH)))
+    assert found.copies == {"boot-loader": "staged/boot-loader"}
+    assert found.payloads == (replace(PAYLOAD, component="staged/boot-loader"),)
+
+
+@pytest.mark.parametrize(
+    "install",
+    [
+        (select(0), override(source_component=0), COPY),
+        (select(1), FROM_ONE, COPY),
+        (select(0), FROM_ONE, COPY, COPY),
+        (select(0), FROM_ONE, COPY, override(uri=URI), FETCH),
+        (select(0), MATCH),
+    ],
+)
+def test_copies_of_something_else(install: CommandSequence) -> None:
+    refused(refusals.MANIFEST_COMMAND_UNSUPPORTED, copying(*install))
+
+
+def test_a_copy_of_what_nothing_was_held_against() -> None:
+    content = copying(select(0), FROM_ONE, COPY)
+    fetching = {**content.sequences, Member.PAYLOAD_FETCH: (select(1), override(uri=URI), FETCH)}
+    refused(refusals.MANIFEST_COMMAND_UNSUPPORTED, replace(content, sequences=fetching))
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (copying(select(0), COPY), "no source component is set"),
+        (copying(select(0), FROM_ONE, COPY, image_digest=bytes(32)), OTHERWISE),
+        (copying(select(0), FROM_ONE, COPY, image_size=1), OTHERWISE),
+        (copying(select(0), FROM_ONE, COPY, override(image_digest=bytes(32)), MATCH),
+         "another digest than the one it is fetched by"),
+    ],
+)  # fmt: skip
+def test_what_a_copy_lacks(content: Manifest, detail: str) -> None:
+    assert refused(refusals.MANIFEST_INCOMPLETE, content) == detail

@@ -1,0 +1,140 @@
+"""Parts of a device of which there is one: boot loader, Secure Boot databases, firmware; and releases that bring them.
+
+Such a release has no image for a slot. Its manifest fetches each payload into `staged`, and copies it from there into
+the part when it is installed, just before the restart. What they may measure otherwise afterwards stands in one table;
+all else has to stay as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from medvouch.errors import MedvouchError, Refusal
+from medvouch.formats.algorithms import HashAlg
+from medvouch.formats.reference import ReferenceValues
+from medvouch.formats.secure_boot import APPENDING, REPLACING
+from medvouch.formats.suit import Envelope
+from medvouch.formats.suit_manifest import ComponentId, Manifest, component_name
+from medvouch.formats.suit_report import SuitReport
+from medvouch.update import refusals
+from medvouch.update.execution import Execution, Procedure
+from medvouch.update.payload import Payload
+from medvouch.update.platform import Platform
+from medvouch.update.processor import REFERENCE, DeviceClass, InstallPlan
+from medvouch.update.verification import RoleKeys, VerifiedEnvelope, verify_envelope
+
+BOOT_LOADER: ComponentId = (b"boot-loader",)
+FIRMWARE: ComponentId = (b"firmware",)
+SECURE_BOOT: Mapping[ComponentId, tuple[str, int]] = {
+    (b"secure-boot-db",): ("db", REPLACING),
+    (b"secure-boot-db", b"append"): ("db", APPENDING),
+    (b"secure-boot-dbx",): ("dbx", REPLACING),
+    (b"secure-boot-dbx", b"append"): ("dbx", APPENDING),
+}
+"""The variable that each is, and the attributes that it is written with: how stands in the id, so that it is signed."""
+STAGED = b"staged"
+"""Before the id of a part: its payload until it is installed."""
+REFERENCE_FILE: ComponentId = (REFERENCE.encode(),)
+
+_BOOT_APPLICATIONS = 4
+_AGGREGATE = 10
+"""IMA's boot_aggregate, over PCRs 0 to 9."""
+AFFECTED: Mapping[ComponentId, frozenset[int]] = {
+    BOOT_LOADER: frozenset({4, _AGGREGATE}),
+    FIRMWARE: frozenset({0, 1, 2, 3, 5, 6, 7, _AGGREGATE}),
+    **{part: frozenset({7, _AGGREGATE}) for part in SECURE_BOOT},
+}
+"""The PCRs in which a part shows."""
+BY_NAME: Mapping[str, ComponentId] = {component_name(part): part for part in AFFECTED}
+
+
+def staged(part: ComponentId) -> ComponentId:
+    """Where its payload waits."""
+    return (STAGED, *part)
+
+
+def parts_of(planned: InstallPlan) -> tuple[ComponentId, ...]:
+    """The parts that a release brings, in the order of its manifest; none where it is no such release.
+
+    Raises Refusal `manifest-component-unknown` for a part that no device has.
+    """
+    return tuple(_part(name) for name in planned.copies)
+
+
+def _part(name: str) -> ComponentId:
+    if (part := BY_NAME.get(name)) is None:
+        raise Refusal(refusals.COMPONENT_UNKNOWN, "there is no part of this name", place=name)
+    return part
+
+
+def check_parts(planned: InstallPlan, here: Collection[ComponentId]) -> tuple[Payload, bytes]:
+    """The first payload and the reference values of a release that brings parts, and nothing else.
+
+    `here` are the parts that this device has. Raises Refusal `manifest-component-unknown`, `manifest-incomplete`.
+    """
+    parts = parts_of(planned)
+    for part in parts:
+        if part not in here:
+            raise Refusal(refusals.COMPONENT_UNKNOWN, "this device has no such component", place=component_name(part))
+    wanted = {component_name(part): component_name(staged(part)) for part in parts}
+    fetched = {payload.component for payload in planned.payloads}
+    reference = planned.contents.get(REFERENCE)
+    if planned.copies != wanted or fetched != set(wanted.values()) or set(planned.contents) != {REFERENCE}:
+        detail = f"it copies {dict(planned.copies)}, fetches {sorted(fetched)} and brings {sorted(planned.contents)}"
+        raise Refusal(refusals.MANIFEST_INCOMPLETE, detail, place=planned.version)
+    assert reference is not None
+    return planned.payloads[0], reference
+
+
+def parts_in(envelope: bytes) -> tuple[ComponentId, ...]:
+    """The parts that the manifest of a release, which was admitted as such, has among its components."""
+    manifest = Manifest.parse(Envelope.parse(envelope).manifest)
+    return tuple(each for each in manifest.common.components if each in AFFECTED)
+
+
+def unaffected(parts: Collection[ComponentId], pcrs: Collection[int]) -> frozenset[int]:
+    """Those of `pcrs` that measure after such an update what they measure now."""
+    return frozenset(pcrs) - frozenset().union(*(AFFECTED[part] for part in parts))
+
+
+def booted(values: ReferenceValues) -> list[bytes]:
+    """What is measured of the EFI programs of a boot: their Authenticode hashes (SHA-256), and a few other digests."""
+    label = HashAlg.SHA256.label
+    events = (event for row in values.pcrs if row.pcr == _BOOT_APPLICATIONS for event in row.events)
+    return [event.digests[label] for event in events if label in event.digests]
+
+
+@dataclass(frozen=True)
+class Signers:
+    """The roles whose signatures a release needs."""
+
+    release: RoleKeys
+    quality: RoleKeys
+
+    def verify(self, envelope: bytes, prefix: ComponentId = ()) -> VerifiedEnvelope:
+        """As `verification.verify_envelope`."""
+        return verify_envelope(envelope, self.release, self.quality, prefix=prefix)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of a manifest came to: its report, and what ended it, if anything did."""
+
+    report: SuitReport
+    error: MedvouchError | None = None
+
+
+def process(
+    envelope: bytes, procedure: Procedure, signers: Signers, device: DeviceClass, platform: Platform
+) -> Outcome:
+    """Run one procedure of a release's manifest, command by command.
+
+    Raises Refusal `manifest-*`, InputError where the envelope is not one that enough have signed.
+    """
+    execution = Execution(signers.verify(envelope), device, platform, signers.verify)
+    try:
+        execution.run(procedure)
+    except MedvouchError as error:
+        return Outcome(execution.report(), error)
+    return Outcome(execution.report())

@@ -1,0 +1,115 @@
+"""How payloads of parts come from several places, and what is done where the state has lost them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medvouch.adapters.store import SqliteStore
+from medvouch.daemon import suit_reports
+from medvouch.daemon.mirrors import Places
+from medvouch.daemon.parts import PartsWay, PlacedFetcher
+from medvouch.daemon.standing import PARTS_KEY, Standing
+from medvouch.errors import NetworkFault, Refusal, StorageFault
+from medvouch.formats.suit_report import MAX_RECORDS, CommandRecord, Failure, Reason, SuitReport
+from medvouch.formats.update import PARTS, PartsRecord, UpdateRecord
+from medvouch.update import refusals
+
+URL = "https://updates.example/repository/loader"
+PLACES = Places("https://updates.example/repository/", ["http://ward.example/", "file:///media/usb/"])
+
+
+class Line:
+    """A Fetcher of what a few places have; the pieces of a value, or the fault in it."""
+
+    def __init__(self, found: dict[str, list[bytes | NetworkFault]]) -> None:
+        self.found = found
+        self.closed: list[str] = []
+
+    def fetch(self, url: str) -> Generator[bytes, None, None]:
+        try:
+            for piece in self.found.get(url, [NetworkFault("fetch-not-found", url)]):
+                if isinstance(piece, NetworkFault):
+                    raise piece
+                yield piece
+        finally:
+            self.closed.append(url)
+
+    def open(self, url: str, validator: str = "") -> Any:
+        raise AssertionError("nothing is read in pieces")
+
+
+def test_the_first_place_that_has_it() -> None:
+    line = Line({"file:///media/usb/loader": [b"ab", b"c"], URL: [b"other"]})
+    assert list(PlacedFetcher(line, PLACES).fetch(URL)) == [b"ab", b"c"]
+    assert line.closed == ["http://ward.example/loader", "file:///media/usb/loader"]
+
+
+def test_the_repository_last_and_one_place_alone() -> None:
+    line = Line({URL: [b"abc"], "http://ward.example/loader": []})
+    assert list(PlacedFetcher(Line({URL: [b"abc"]}), PLACES).fetch(URL)) == [b"abc"]
+    assert b"".join(PlacedFetcher(line, PLACES).fetch(URL)) == b""
+    with pytest.raises(NetworkFault, match="file:///stick/loader"):
+        list(PlacedFetcher(line, PLACES, "file:///stick").fetch(URL))
+
+
+def test_a_place_that_breaks_off_is_not_made_up_for() -> None:
+    broken = [b"ab", NetworkFault("fetch-unreachable", "gone")]
+    with pytest.raises(NetworkFault, match="gone"):
+        list(PlacedFetcher(Line({"http://ward.example/loader": broken, URL: [b"abc"]}), PLACES).fetch(URL))
+
+
+# --- what is remembered ----------------------------------------------------------------------------------------------
+
+KEPT = PartsRecord(b"an envelope", 7)
+RECORD = UpdateRecord(
+    "activated", "1.0.1", 2, 1, KEPT.manifest, URL, bytes(32), 1, b"values", PARTS, 1, ""
+)  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "state.db")
+    yield store
+    store.close()
+
+
+def way(store: SqliteStore) -> PartsWay:
+    nothing: Any = None
+    return PartsWay(nothing, nothing, nothing, Standing(store))
+
+
+async def test_a_manifest_that_was_lost_is_no_reason_to_install_another(store: SqliteStore) -> None:
+    for kept in (None, replace(KEPT, envelope=b"another"), b"no record"):
+        store.put({PARTS_KEY: kept.encode() if isinstance(kept, PartsRecord) else kept})
+        with pytest.raises(StorageFault, match="state-corrupt"):
+            await way(store).tried(RECORD)
+
+
+async def test_only_what_was_installed_was_tried(store: SqliteStore) -> None:
+    for state in ("notified", "staged", "failed", "self_checked"):
+        assert not await way(store).tried(replace(RECORD, state=state))
+
+
+# --- reports ---------------------------------------------------------------------------------------------------------
+
+STEP = CommandRecord((), 16, 0, 1)
+LAST = SuitReport("", bytes(32), (STEP,) * 200)
+
+
+def test_a_report_goes_on_with_each_run_and_is_bounded() -> None:
+    failure = Failure(1, replace(STEP, section=20), Reason.CONDITION_FAILED)
+    run = SuitReport("", bytes(32), (replace(STEP, section=20),) * 100, failure)
+    joined = suit_reports.continued(LAST, run)
+    assert (joined.failure, len(joined.records)) == (failure, MAX_RECORDS)
+    assert SuitReport.parse(joined.encode()) == joined
+
+
+def test_what_fails_outside_of_a_run_is_said_by_its_section(store: SqliteStore) -> None:
+    error = Refusal(refusals.EPOCH_BELOW_FLOOR, "1")
+    assert way(store).failure(LAST, RECORD, error) == suit_reports.failed(LAST, RECORD, error)
+    assert way(store).report(LAST, RECORD) is None
