@@ -41,6 +41,7 @@ missing_packages() {
   has gcc || echo gcc libc6-dev
   has dbus-daemon || echo dbus
   has faketime || echo faketime
+  has fwupdmgr || echo fwupd
   has mosquitto || echo mosquitto
   has mosquitto_sub || echo mosquitto-clients
   has pkg-config || echo pkg-config
