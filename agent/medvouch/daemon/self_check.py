@@ -45,15 +45,19 @@ class SelfCheck:
     def judge(self, evidence: bytes, reference: bytes, pcrs: Collection[int] | None = None) -> None:
         """Appraise it against one release's signed reference values, or only against those of some PCRs.
 
-        Raises as `attestation.appraisal.appraise`.
+        What was installed while it was good is confirmed whatever has expired since (DESIGN §7), so this device's own
+        certificates are judged no later than they end. Raises as `attestation.appraisal.appraise`.
         """
         from medvouch.attestation.appraisal import Anchors, Expectation, appraise  # noqa: PLC0415 - much code,
         from medvouch.attestation.evidence import UnverifiedEvidence  # noqa: PLC0415 - that is wanted once a release
         from medvouch.attestation.policy import RELEASE_POLICY  # noqa: PLC0415
         from medvouch.attestation.reference import verify_references  # noqa: PLC0415
+        from medvouch.crypto.certificates import load  # noqa: PLC0415
 
         references = verify_references([reference], self.release.keys, self.release.threshold)
         expected = Expectation(APPRAISER, self.device)
         anchors = Anchors(self.roots, references)
         policy = replace(RELEASE_POLICY, reference_pcrs=None if pcrs is None else frozenset(pcrs))
-        appraise(UnverifiedEvidence.parse(evidence), expected, anchors, policy, self.now())
+        parsed = UnverifiedEvidence.parse(evidence)
+        ends = (load(each).parsed.not_valid_after_utc for each in (parsed.quote.lak_certificate, *self.roots))
+        appraise(parsed, expected, anchors, policy, min(self.now(), *(int(end.timestamp()) for end in ends)))
