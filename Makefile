@@ -90,6 +90,7 @@ docs: setup ## write docs/reference/ anew from the tables in the code
 	$(BIN)/python tools/refusals_doc.py
 	$(BIN)/python tools/attestation_doc.py
 	$(BIN)/python tools/suit_doc.py
+	$(BIN)/python tools/updates_doc.py
 
 .PHONY: clean
 clean: ## remove build/ and all caches; .venv stays
