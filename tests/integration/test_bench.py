@@ -46,7 +46,6 @@ def test_quick_bench_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFi
     assert [row["ratio"] is not None for row in updates] == [True, True, True, False, False]
     assert rows[bench.DELTA]["ratio"] < 0.02
     assert rows[bench.RESUME]["value"] <= 1 << 20
-    assert rows[bench.REFUSE]["value"] <= 10
     captured = capsys.readouterr()
     assert "agent.idle_pss" in captured.out
     assert "verify.evidence: 3 distinct ones" in captured.err

@@ -151,8 +151,9 @@ class Recording:
         def committed(store: SqliteStore) -> Iterator[None]:
             with transaction(store):
                 yield
-            with store._lock:
-                self._note(Committed(store._db.serialize()))
+            if store._path == self.database:  # the collector has one, too
+                with store._lock:
+                    self._note(Committed(store._db.serialize()))
 
         self.begin()
         calls = ("open", "close", "write", "ftruncate", "lseek", "fsync", "fdatasync", "replace", "unlink")

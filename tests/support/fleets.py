@@ -58,19 +58,17 @@ class Desk:
     def from_ledgers(self) -> tuple[object, ...]:
         return ("--bundles", self.folder / "lives", "--trust", self.site.trust_path)
 
-    async def publish(self, release: Release, *, documented: bool = False) -> str:
+    async def publish(self, release: Release) -> str:
         """Serve an image, and list its envelope, with the documents that go out with it; the envelope's target."""
         envelope = self.publisher.envelope(release)
         (self.publisher.directory / "images").mkdir(exist_ok=True)
         (self.publisher.directory / "images" / f"{release.version}.img").write_bytes(release.image)
         folder = self.folder / release.version
         folder.mkdir()
-        files: dict[str, bytes] = {ENVELOPE: envelope}
-        if documented:
-            record = replace(passed(), version=release.version, envelope=hashlib.sha256(envelope).digest())
-            made: Mapping[str, Any] = {"sbom": sbom(), "vex": vex(), "advisory": advisory(), "support": support()}
-            files |= {f"{name}.json": encoded(document) for name, document in made.items()}
-            files["release.cbor"] = record.encode()
+        record = replace(passed(), version=release.version, envelope=hashlib.sha256(envelope).digest())
+        made: Mapping[str, Any] = {"sbom": sbom(), "vex": vex(), "advisory": advisory(), "support": support()}
+        documents = {f"{name}.json": encoded(document) for name, document in made.items()}
+        files = {ENVELOPE: envelope, **documents, "release.cbor": record.encode()}
         for name, data in files.items():
             (folder / name).write_bytes(data)
         places = ("--repository", self.publisher.directory, "--keys", self.folder / "keys")

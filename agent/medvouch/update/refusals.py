@@ -154,7 +154,7 @@ SECURE_BOOT_UPDATE_REFUSED = RefusalKind(
 )
 FIRMWARE_REFUSED = RefusalKind(
     "firmware-refused",
-    "fwupd does not install the firmware that was signed for this device.",
+    "What was signed as firmware for this device is nothing that fwupd installs.",
     "read its words; ask `fwupdmgr get-details` about the cabinet on a device like this one",
 )
 

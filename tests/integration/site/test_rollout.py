@@ -63,7 +63,7 @@ async def remediation(maker: Desk, *more: object) -> tuple[int, Any]:
 
 async def test_a_wave_of_one_and_then_the_rest(maker: Desk) -> None:
     """By the ledgers of the gateways alone; in the end they prove that the advisory is closed."""
-    target = await maker.publish(release("1.1.0"), documented=True)
+    target = await maker.publish(release("1.1.0"))
     await started(maker, "all", target)
     maker.export()
     (shown,) = (await maker.rollout("step", *maker.from_ledgers, "--json")).json["rollouts"]
@@ -120,7 +120,7 @@ async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_re
     assert len(shown["published"]["withdrawn"]) == 1
     seen = [await maker.look(gateway) for gateway in maker.gateways]
 
-    mended = await maker.publish(replace(release("1.1.0"), sequence=3), documented=True)
+    mended = await maker.publish(replace(release("1.1.0"), sequence=3))
     fleet = ("--fleet", maker.folder / "fleet.json", *maker.from_collector)
     called = await maker.rollout("recover", "--release", mended, *fleet, "--reason", "1.0.5 does not boot", "--json")
     (shown,) = called.json["rollouts"]
@@ -169,7 +169,7 @@ async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_re
 
 
 async def test_a_ledger_that_does_not_hold_is_told_and_believed_in_nothing(maker: Desk) -> None:
-    target = await maker.publish(release("1.1.0"), documented=True)
+    target = await maker.publish(release("1.1.0"))
     await started(maker, "all", target)
     maker.export()
     lives = maker.folder / "lives"
