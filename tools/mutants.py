@@ -45,7 +45,9 @@ SUITES = (
         "tests/integration/test_swtpm_csr.py",
         "tests/integration/cli/test_ledger.py", "tests/integration/site/test_decommissioning.py",
         "tests/integration/site/test_updating.py",
-        "tests/integration/site/test_places.py",
+        "tests/integration/site/test_places.py", "tests/integration/site/test_rollback.py",
+        "tests/unit/adapters/test_efivars.py", "tests/integration/adapters/test_fwupd.py",
+        "tests/integration/adapters/test_helper_parts.py",
     ),
 )  # fmt: skip
 """Where the tests of guards are, in two halves."""

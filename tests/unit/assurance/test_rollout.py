@@ -95,11 +95,17 @@ def test_waves_take_nothing_back() -> None:
     assert [wave.sizes for wave in planned(text).waves] == [(2, 0), (2, 5), (2, 5)]
 
 
-def test_a_plan_that_does_not_fit() -> None:
+def test_a_plan_that_is_over() -> None:
     assert assert_refused(refusals.ROLLOUT_OVER, planned, now=UNTIL).place == "until"
     assert planned(now=UNTIL - 1).stage == RUNNING
+
+
+def test_a_plan_for_a_device_that_is_not_in_the_fleet() -> None:
     stranger = PLAN.replace('labels = ["lab"]', f'ueids = ["{ueid(0).hex()}", "{ueid(77).hex()}"]')
     assert assert_refused(refusals.ROLLOUT_DEVICE_UNKNOWN, planned, stranger).place == "lab"
+
+
+def test_a_plan_for_nobody() -> None:
     nobody = PLAN.replace('labels = ["lab"]', 'models = ["MV-9"]')
     assert assert_refused(refusals.ROLLOUT_COHORT_EMPTY, planned, nobody).place == "lab"
 

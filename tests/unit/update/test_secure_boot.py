@@ -32,14 +32,22 @@ def test_taken() -> None:
     "data",
     [
         BY_HAND[:-1],
-        replace(UPDATE, lists=(hashes(),)).encode(),
         replace(UPDATE, lists=(SignatureList(CERT_SHA256, b"", 47, ((UUID(int=1), bytes(31)),)),)).encode(),
         replace(UPDATE, lists=(replace(hashes(ONE), header=b"h"),)).encode(),
-        replace(UPDATE, lists=(SignatureList(CERT_X509, b"", 20, ((UUID(int=1), b"cert"),)),)).encode(),
     ],
 )
 def test_malformed(data: bytes) -> None:
     assert_refused(refusals.SECURE_BOOT_UPDATE_MALFORMED, check_update, data, REPLACING, None, "dbx")
+
+
+def test_lists_of_nothing() -> None:
+    data = replace(UPDATE, lists=(hashes(),)).encode()
+    assert_refused(refusals.SECURE_BOOT_UPDATE_MALFORMED, check_update, data, REPLACING, None, "dbx")
+
+
+def test_a_certificate_that_is_no_der() -> None:
+    data = replace(UPDATE, lists=(SignatureList(CERT_X509, b"", 20, ((UUID(int=1), b"cert"),)),)).encode()
+    assert_refused(refusals.SECURE_BOOT_UPDATE_MALFORMED, check_update, data, REPLACING, None, "db")
 
 
 def test_certificates_and_what_is_unknown_here() -> None:
