@@ -195,7 +195,8 @@ class Session:
         """Disconnect cleanly: the broker drops the will."""
         self._client.disconnect()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self.ended), CLOSE_S)
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.shield(self.ended)
         self.abort()
 
     def abort(self) -> None:
