@@ -117,6 +117,8 @@ class HttpRemote:
         self._fetcher = fetcher
         self._parts = parts
         self._connection: http.client.HTTPConnection | None = None
+        self._response: http.client.HTTPResponse | None = None
+        """The last one: it keeps the socket open for as long as it is read, whatever becomes of the connection."""
 
     def read(self, start: int, end: int | None = None) -> Generator[bytes, None, None]:
         """A piece, or the rest. Raises NetworkFault."""
@@ -133,7 +135,10 @@ class HttpRemote:
                 self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, also on whoever left a piece half read."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -144,7 +149,7 @@ class HttpRemote:
 
     def _read(self, start: int, end: int | None) -> Generator[bytes, None, None]:
         with ExitStack() as opened:
-            response = opened.enter_context(self._asked(start, end))
+            self._response = response = opened.enter_context(self._asked(start, end))
             length = self._checked(response, start, end)
             if not self.validator:
                 self.validator = _validator(response)

@@ -229,7 +229,8 @@ def _chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
         offset = start - start % ALIGNMENT
         while offset < end:
             wanted = min(READ_BYTES, end - offset)
-            got = os.preadv(descriptor, [view[: -(-wanted // ALIGNMENT) * ALIGNMENT]], offset)
+            with view[: -(-wanted // ALIGNMENT) * ALIGNMENT] as piece:  # let go of, whatever comes of it
+                got = os.preadv(descriptor, [piece], offset)
             if got < wanted:
                 raise OSError(errno.EIO, f"it ends after {offset + got} bytes")
             yield buffer[max(start - offset, 0) : wanted]

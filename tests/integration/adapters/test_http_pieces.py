@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +14,7 @@ import pytest
 
 from medvouch.adapters.http import Bandwidth, HttpFetcher, Proxy
 from medvouch.errors import NetworkFault
-from medvouch_sim.repository_server import Exchange, RepositoryServer, contents, status
+from medvouch_sim.repository_server import Exchange, RepositoryServer, contents, endless, status
 from support import pki
 from support.proxies import ProxyServer
 
@@ -78,6 +79,26 @@ def test_a_piece_that_is_left_half_read(server: RepositoryServer, fetcher: HttpF
         with closing(remote.read(0, SIZE)) as chunks:
             next(chunks)
         assert b"".join(remote.read(3, 5)) == DATA[3:5]
+
+
+def test_who_leaves_a_piece_half_read_and_forgets_it_holds_no_connection(
+    server: RepositoryServer, fetcher: HttpFetcher
+) -> None:
+    hung_up = threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        try:
+            endless(server)(exchange)
+        except OSError:
+            hung_up.set()
+            raise
+
+    server.misbehave("x", answer)
+    remote = fetcher.open(f"{server.url}/x")
+    chunks = remote.read(0)
+    next(chunks)
+    remote.close()
+    assert hung_up.wait(4)
 
 
 def test_another_state_of_the_file(server: RepositoryServer, fetcher: HttpFetcher) -> None:
