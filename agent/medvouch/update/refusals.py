@@ -258,6 +258,12 @@ TARGET_UNKNOWN = RefusalKind(
     "publish it, or ask for the right name",
 )
 
+TARGET_NAME_UNSAFE = RefusalKind(
+    "target-name-unsafe",
+    "A file's name would lead out of the repository once it is part of an address or a path.",
+    "find out who names files so; publish the release under a plain name",
+)
+
 # --- directives ------------------------------------------------------------------------------------------------------
 
 DIRECTIVE_UNLISTED = RefusalKind(

@@ -228,6 +228,28 @@ def test_an_image_that_is_not_the_signed_one(desk: Desk) -> None:
     assert desk.slots.record().states["b"] == "empty"
 
 
+def served_otherwise(desk: Desk, at: int) -> None:
+    data = bytearray(desk.new)
+    data[at] ^= 1
+    (desk.server.directory / IMAGE).write_bytes(data)
+
+
+@pytest.mark.parametrize("at", [0, 1 << 16, CHECKPOINT - 1, CHECKPOINT, 2 << 20, -4, -1])
+def test_the_signature_covers_every_byte_of_a_large_image(plain: Desk, at: int) -> None:
+    """A signature over part of a large bundle (CVE-2026-34155): here, behind each border that a part could end at."""
+    served_otherwise(plain, at)
+    fails(plain, "payload-mismatch")
+    assert plain.slots.record().states["b"] == "empty"
+
+
+@pytest.mark.parametrize("at", [3 * BLOCK, 4 * BLOCK - 1, 500 * BLOCK, 501 * BLOCK - 1])
+def test_the_signature_covers_every_byte_that_an_index_has_fetched(desk: Desk, at: int) -> None:
+    """Likewise: the index is that of the image that was signed, and says nothing of what the server gives."""
+    served_otherwise(desk, at)
+    fails(desk, "payload-mismatch")
+    assert desk.slots.record().states["b"] == "empty"
+
+
 # --- going on ---------------------------------------------------------------------------------------------------------
 
 

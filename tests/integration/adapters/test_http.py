@@ -98,6 +98,15 @@ def test_other_answers(server: RepositoryServer, fetcher: HttpFetcher, code: int
     assert server.requests == ["x"]
 
 
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(server: RepositoryServer, fetcher: HttpFetcher, code: int) -> None:
+    """Not even to the same server: the manifest's address is the one that was held against those allowed."""
+    server.misbehave("x", status(code, Location=f"{server.url}/elsewhere"))
+    (server.directory / "elsewhere").write_bytes(b"something else")
+    assert fault(fetcher, f"{server.url}/x").code == "fetch-failed"
+    assert server.requests == ["x"]
+
+
 def test_a_body_that_is_cut_short(server: RepositoryServer, fetcher: HttpFetcher) -> None:
     server.misbehave("x", truncated(5))
     found = fault(fetcher, f"{server.url}/x")

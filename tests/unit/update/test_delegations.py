@@ -123,6 +123,7 @@ def test_the_same_role_of_two_delegators_is_checked_for_each(tuf: Tuf) -> None:
 
 @pytest.mark.parametrize("role", ["../up", "..", "a/b", "ä?#", ".hidden"])
 def test_roles_with_odd_names_stay_within_their_folder(tuf: Tuf, role: str) -> None:
+    """Path traversal by a role's name (CVE-2021-41131, CVE-2021-41150)."""
     tuf.delegate(role, ["*"])
     target = tuf.add("x", b"x", role)
     tuf.publish()

@@ -80,6 +80,34 @@ def test_a_release_that_is_not_listed_so(tuf: Tuf, change: dict[str, object]) ->
     assert_refused(refusals.DIRECTIVE_UNLISTED, resolve, tuf.refreshed(), UEID, DEVICE, NOW)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "releases/../release.suit",
+        "releases/1.1.0/..",
+        "../releases/release.suit",
+        "/releases/1.1.0/release.suit",
+        "releases//release.suit",
+        "releases/1.1.0/",
+        "releases/.hidden/release.suit",
+        "releases/..%2f..%2fetc/passwd",
+        "releases/..\\..\\etc/passwd",
+        "releases/1.1.0/release.suit?x",
+        "releases/1.1.0/#",
+        "releases/1.1.0/a\0b",
+        "releases/1.1.0/\u202e",
+    ],
+)
+def test_a_release_whose_name_leads_elsewhere(tuf: Tuf, name: str) -> None:
+    """Path traversal by a name (CVE-2021-41131, CVE-2021-41149), though whoever lists releases has listed it."""
+    tuf.add(name, ENVELOPE, "releases")
+    direct(tuf, dataclasses.replace(DIRECTIVE, release=name))
+    client = tuf.refreshed()
+    asked = len(tuf.served.asked)
+    assert_refused(refusals.TARGET_NAME_UNSAFE, resolve, client, UEID, DEVICE, NOW)
+    assert not any("elease.suit" in path or "passwd" in path for path in tuf.served.asked[asked:])
+
+
 @pytest.mark.parametrize("role", ["targets", "director"])
 def test_nobody_else_publishes_releases(tuf: Tuf, role: str) -> None:
     del tuf.targets["releases"].signed.targets[RELEASE]

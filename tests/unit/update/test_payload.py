@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medvouch.update import refusals
 from medvouch.update.payload import checked
@@ -37,6 +40,20 @@ def test_another(at: int) -> None:
     altered[at] ^= 1
     refusal = assert_refused(refusals.PAYLOAD_MISMATCH, drain, *chunks(bytes(altered), 64))
     assert refusal.place == "slot"
+
+
+@pytest.mark.parametrize("bits", [16, 31, 32, 63])
+def test_a_size_that_others_count_round(bits: int) -> None:
+    """A size of 2^32 and some, of which a counter of 32 bits sees the rest (CVE-2026-34155): all of it is wanted."""
+    large = replace(PAYLOAD, size=(1 << bits) + len(IMAGE))
+    assert_refused(refusals.PAYLOAD_TOO_SHORT, lambda: list(checked([IMAGE], large)))
+
+
+@given(st.integers(0, len(IMAGE) - 1), st.integers(1, 255), st.integers(1, 3000))
+def test_every_bit_of_every_byte_counts(at: int, flip: int, size: int) -> None:
+    altered = bytearray(IMAGE)
+    altered[at] ^= flip
+    assert_refused(refusals.PAYLOAD_MISMATCH, drain, *chunks(bytes(altered), size))
 
 
 def test_too_long_is_noticed_at_once() -> None:

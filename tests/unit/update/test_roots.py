@@ -14,7 +14,7 @@ from medvouch.update import refusals
 from medvouch.update.repository import (
     MAX_ROTATIONS,
 )
-from support.refusing import assert_refused
+from support.refusing import assert_input_refused, assert_refused
 from support.tufs import NOW, Tuf, moment
 
 # --- 5.3: root -------------------------------------------------------------------------------------------------------
@@ -214,6 +214,7 @@ class _Alias(CryptoSigner):
 
 
 def test_one_key_under_two_ids_counts_once(tuf: Tuf) -> None:
+    """A threshold met by one key twice (CVE-2020-6174, CVE-2020-15093)."""
     two_of_two(tuf)
     one, other = tuf.signers["releases"]
     alias = _Alias(one, "f" * 64)
@@ -225,6 +226,24 @@ def test_one_key_under_two_ids_counts_once(tuf: Tuf) -> None:
     client = tuf.refreshed()
     refused = assert_refused(refusals.METADATA_UNTRUSTED, client.target, "releases/1/a")
     assert "by 1 of the 2" in refused.detail
+
+
+@pytest.mark.parametrize("threshold", [0, -1])
+@pytest.mark.parametrize("where", ["root", "timestamp", "releases"])
+def test_a_threshold_of_nobody(tuf: Tuf, where: str, threshold: int) -> None:
+    """Signed by all as it should be, it says that nobody has to sign: no metadata says that."""
+    two_of_two(tuf)
+    if where == "releases":
+        delegations = tuf.targets["targets"].signed.delegations
+        assert delegations is not None
+        assert delegations.roles is not None
+        delegations.roles["releases"].threshold = threshold
+        tuf.publish()
+    else:
+        tuf.root.signed.roles[where].threshold = threshold
+        tuf.root.signed.version = 2
+        tuf.write_root()
+    assert_input_refused("metadata-malformed", tuf.client().refresh)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])

@@ -69,6 +69,7 @@ def test_signatures_in_any_order_and_those_of_strangers() -> None:
     ("release", "quality"), [(RELEASE[:1], QUALITY), ((RELEASE[0], STRANGER), QUALITY[:1]), ((), QUALITY), ((), ())]
 )
 def test_too_few_release_keys(release: Sequence[SoftwareSigner], quality: Sequence[SoftwareSigner]) -> None:
+    """An envelope that nobody signed among them."""
     refusal = assert_refused(refusals.MANIFEST_SIGNATURES_TOO_FEW, verified, by(release, quality))
     assert refusal.detail == f"{len([each for each in release if each is not STRANGER])} of 3 keys signed, 2 must"
 
@@ -83,7 +84,7 @@ def test_without_quality() -> None:
 
 @pytest.mark.parametrize("twice", [RELEASE[0], QUALITY[0]])
 def test_the_same_key_twice(twice: SoftwareSigner) -> None:
-    """Also where there would be enough without it."""
+    """A threshold met by one key (CVE-2020-6174, CVE-2020-15093); also where there would be enough without it."""
     for signers in ([*RELEASE, *QUALITY, twice], [RELEASE[0], QUALITY[0], twice]):
         refusal = assert_refused(refusals.MANIFEST_KEY_REPEATED, verified, with_blocks(*signers))
         first, last = signers.index(twice), len(signers) - 1
@@ -139,6 +140,7 @@ def test_severed_members() -> None:
 
 @pytest.mark.parametrize("member", [Member.INSTALL, Member.TEXT])
 def test_a_severed_member_that_is_another(member: Member) -> None:
+    """Swapped after the signatures: the manifest has the digest of the first one."""
     install = dump_sequence(FETCHING)
     content = replace(manifest(), sequences={}, severed={member: wrapped_digest(install)})
     other = dump_sequence((Command(Code.ABORT, 0),))
