@@ -22,7 +22,7 @@ from typing import Any, ClassVar, TypeVar
 from medvouch.errors import Refusal, RefusalKind
 
 AGENT = Path(__file__).resolve().parents[1] / "agent"
-TABLES = ("attestation", "crypto", "ledger", "assurance", "update")
+TABLES = ("attestation", "crypto", "ledger", "assurance", "update", "release")
 """Packages whose refusals are held to this."""
 
 _RUNTIME = "_guards_"
