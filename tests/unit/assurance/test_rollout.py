@@ -116,12 +116,15 @@ def test_who_belongs_to_no_cohort_is_left_out() -> None:
     assert planned(some, of).devices == (ueid(0), ueid(2))
 
 
+def test_a_name_that_is_taken() -> None:
+    rollout = planned()
+    refusal = assert_refused(refusals.ROLLOUT_NAME_TAKEN, set_apart, rollout, [replace(rollout, stage=DONE)])
+    assert refusal.place == "all"
+
+
 def test_rollouts_keep_apart() -> None:
     rollout = planned()
     other = replace(rollout, name="other")
-    assert (
-        assert_refused(refusals.ROLLOUT_NAME_TAKEN, set_apart, rollout, [replace(rollout, stage=DONE)]).place == "all"
-    )
     assert assert_refused(refusals.ROLLOUT_OVERLAP, set_apart, rollout, [other]).place == "other"
     assert_refused(refusals.ROLLOUT_OVERLAP, check_apart, rollout, [rollout, other])
     check_apart(rollout, [rollout])

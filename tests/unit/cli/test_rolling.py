@@ -338,17 +338,18 @@ def test_mistakes(begun: Desk) -> None:
     assert (begun.folder / "repository" / "metadata" / "timestamp.json").read_bytes() == before
 
 
-def test_what_devices_are_not_sent_to(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("name", "code"), [("notes", "cbor-truncated"), ("bare.suit", "manifest-incomplete"), ("none", "target-unknown")]
+)
+def test_what_devices_are_not_sent_to(desk: Desk, name: str, code: str) -> None:
     bare = enclosed(dataclasses.replace(manifest(), version=None)).encode()
     with desk.publishing() as repository:
         repository.add_release("2", {"notes": b"what is new", "bare.suit": bare})
     plan = desk.folder / "plan.toml"
-    text = plan.read_text()
-    for name, code in (("notes", "cbor-truncated"), ("bare.suit", "manifest-incomplete"), ("none", "target-unknown")):
-        plan.write_text(text.replace(RELEASE, f"releases/2/{name}"))
-        called = desk.started()
-        assert called.code == 1
-        assert called.err.startswith(f"medvouch: {code}: ")
+    plan.write_text(plan.read_text().replace(RELEASE, f"releases/2/{name}"))
+    called = desk.started()
+    assert called.code == 1
+    assert called.err.startswith(f"medvouch: {code}: ")
 
 
 def test_one_command_at_a_time(begun: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
