@@ -243,7 +243,7 @@ def at_the_end(signature: bytes, attributes: bytes = b"") -> bytes:
     return SignedData(EC_ID, Algorithm(_DIGEST), Algorithm(_ECDSA), signature, attributes).encode()
 
 
-@pytest.mark.parametrize(("sign", "key_id"), [(by_ec, EC_ID), (by_rsa, RSA_ID)])
+@pytest.mark.parametrize(("sign", "key_id"), [(by_ec, EC_ID), (by_rsa, RSA_ID)], ids=["EC", "RSA"])
 def test_files_that_are_signed(sign: Any, key_id: bytes) -> None:
     judged(with_file(header(sign(INIT), key_id=key_id)), SIGNED)
 

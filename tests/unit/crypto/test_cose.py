@@ -277,6 +277,7 @@ def test_a_threshold_of_none_is_a_bug() -> None:
             refusals.COSE_PAYLOAD_DETACHED,
         ),
     ],
+    ids=["critical header", "content type", "no payload"],
 )
 def test_what_holds_for_the_whole_message(data: bytes, kind: RefusalKind) -> None:
     with pytest.raises(Refusal) as caught:

@@ -166,7 +166,6 @@ EC2 = keys.cose_key(P256.public_key())
         {**keys.cose_key(RSA), -2: b"\x00\x01\x00\x01"},
         {True: 2, -1: 1},
     ],
-    ids=str,
 )
 def test_no_cose_keys_that_we_use(members: object) -> None:
     with pytest.raises(InputError) as caught:
