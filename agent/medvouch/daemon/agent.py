@@ -33,7 +33,7 @@ from medvouch.daemon.storage import WatchedStore
 from medvouch.daemon.surroundings import Hardware, Surroundings, TrustedRoles
 from medvouch.daemon.update_assembly import UpdateAssembly
 from medvouch.daemon.updating import Updating
-from medvouch.daemon.worker import Worker, outlast
+from medvouch.daemon.worker import Worker, in_thread, outlast
 from medvouch.errors import InputError, Refusal, TpmFault
 from medvouch.formats.eat import NONCE_SIZES
 from medvouch.formats.identity import DeviceIdentity
@@ -151,7 +151,7 @@ class Agent:
         if call == "status":
             return self.service.status() if self.service else self._unenrolled()
         if call == "ledger":
-            return {"bundle": (await asyncio.to_thread(self._exported)).hex()}
+            return {"bundle": (await in_thread(self._exported)).hex()}
         if call == "update":
             log.info("an update asked for by user %d", uid)
             return self._service().look_for_update(_place(args))

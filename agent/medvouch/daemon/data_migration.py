@@ -12,7 +12,6 @@ OLD and NEW are formats. The command may be interrupted at any instant and is ru
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from medvouch.daemon.health import Health
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.standing import DATA_INSTALLED_KEY, DATA_OFFERED_KEY, DATA_STATE_KEY, Change, Standing
+from medvouch.daemon.worker import in_thread
 from medvouch.errors import EnvironmentFault, Refusal
 from medvouch.formats.data_format import DataFormat, DataState
 from medvouch.formats.ledger import Transition
@@ -91,7 +91,7 @@ class DataMigration:
         The intent is durable first: half of it may be away already after a power cut.
         """
         record = self.standing.update
-        if not self.waits or record is None or await asyncio.to_thread(self.slots.running) != record.slot:
+        if not self.waits or record is None or await in_thread(self.slots.running) != record.slot:
             self.health.clear(COMPONENT)
             return
         there, new = self.standing.data_state, self.standing.data_installed

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from medvouch.daemon.ahead import ahead
 from medvouch.daemon.mirrors import Places
+from medvouch.daemon.worker import while_wanted
 from medvouch.errors import InputError, MedvouchError, NetworkFault, Refusal, StorageFault
 from medvouch.formats.blocks import BlockIndex
 from medvouch.formats.update import MAX_VALIDATOR, FetchJournal, UpdateRecord
@@ -51,6 +53,19 @@ class _Way:
 
 
 @dataclass(frozen=True)
+class _Task:
+    """`found`: what the active slot has, by the digest of an index; to read it all once is enough."""
+
+    record: UpdateRecord
+    tell: Tell
+    unwanted: threading.Event
+    found: dict[bytes, array[int] | None] = field(default_factory=dict)
+
+    def wanted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        return while_wanted(chunks, self.unwanted)
+
+
+@dataclass(frozen=True)
 class Delivery:
     """Fetches images into slots; what is journalled in the store outlives every interruption. Blocking."""
 
@@ -59,31 +74,33 @@ class Delivery:
     store: Store
     places: Places
 
-    def deliver(self, record: UpdateRecord, tell: Tell, only: str = "") -> None:
+    def deliver(
+        self, record: UpdateRecord, tell: Tell, only: str = "", unwanted: threading.Event | None = None
+    ) -> None:
         """Fetch and write the image. Raises Refusal `payload-*`, `blocks-mismatch`; InputError; NetworkFault where no
-        place has it; StorageFault.
+        place has it; StorageFault; Unwanted once that is set.
         """
         faults = []
-        found: dict[bytes, array[int] | None] = {}
+        task = _Task(record, tell, unwanted or threading.Event())
         for base in self.places.bases(only):
             try:
-                self._from(base, record, tell, found)
+                self._from(base, task)
                 return
             except NetworkFault as fault:
                 log.warning("%s: %s", base, fault)
                 faults.append(fault)
         raise faults[-1]
 
-    def _from(self, base: str, record: UpdateRecord, tell: Tell, found: dict[bytes, array[int] | None]) -> None:
-        journal = self._journal(record)
-        way = self._way(base, record, journal, found)
+    def _from(self, base: str, task: _Task) -> None:
+        journal = self._journal(task.record)
+        way = self._way(base, task, journal)
         try:
-            self._write(base, record, journal, way, tell)
+            self._write(base, task, journal, way)
         except (NetworkFault, Refusal, _ActiveUnreadable) as error:
             if way == _Way() or not _may_be_ours(error):
                 raise
-            log.warning("%s comes anew, and whole: %s", record.uri, error)
-            self._write(base, record, replace(journal, source="", validator=""), _Way(), tell)
+            log.warning("%s comes anew, and whole: %s", task.record.uri, error)
+            self._write(base, task, replace(journal, source="", validator=""), _Way())
 
     def _journal(self, record: UpdateRecord) -> FetchJournal:
         """That of this release, or a new one."""
@@ -95,17 +112,15 @@ class Delivery:
                     return journal if journal.slot == record.slot else elsewhere
         return FetchJournal(record.manifest, record.slot, 0, "", "", None)
 
-    def _way(
-        self, base: str, record: UpdateRecord, journal: FetchJournal, known: dict[bytes, array[int] | None]
-    ) -> _Way:
-        """`known`: what the active slot has, by the digest of an index; to read it all once is enough."""
+    def _way(self, base: str, task: _Task, journal: FetchJournal) -> _Way:
+        record, known = task.record, task.found
         extent = self.slots.extent(record.slot)
         start = min(journal.done, extent, record.size)
         index = self._index(base, record, journal)
         if index is None or journal.index is None:
             return _Way(start)
         if journal.index.digest not in known:
-            known[journal.index.digest] = self._found(index)
+            known[journal.index.digest] = self._found(index, task)
         found = known[journal.index.digest]
         start -= start % index.block_size
         with suppress(StorageFault):
@@ -134,17 +149,18 @@ class Delivery:
         check_index(index, _image(record))
         return index
 
-    def _found(self, index: BlockIndex) -> array[int] | None:
+    def _found(self, index: BlockIndex, task: _Task) -> array[int] | None:
         """Which blocks the active slot has; None where it has none, or cannot be read."""
         active = self.slots.running()
         try:
-            found = match(index, self.slots.read(active, self.slots.extent(active)))
+            found = match(index, task.wanted(self.slots.read(active, self.slots.extent(active))))
         except StorageFault as fault:
             log.warning("no delta: %s", fault)
             return None
         return found if any(stretch.source is not None for stretch in stretches(index, found)) else None
 
-    def _write(self, base: str, record: UpdateRecord, journal: FetchJournal, way: _Way, tell: Tell) -> None:
+    def _write(self, base: str, task: _Task, journal: FetchJournal, way: _Way) -> None:
+        record = task.record
         url = self.places.at(base, record.uri)
         validator = journal.validator if journal.source == url and way.start else ""
         with closing(self.fetcher.open(url, validator)) as remote:
@@ -155,9 +171,9 @@ class Delivery:
 
             durable(way.start)
             kept = self.slots.read(record.slot, way.start) if way.start else iter(())
-            rest = checked(self._chunks(remote, record, way), _image(record), kept)
+            rest = checked(task.wanted(self._chunks(remote, record, way)), _image(record), kept)
             with closing(ahead(rest)) as made:
-                told = counted(made, way.start, record.size, tell)
+                told = counted(made, way.start, record.size, task.tell)
                 self.slots.write(record.slot, told, start=way.start, durable=durable)
 
     def _chunks(self, remote: Remote, record: UpdateRecord, way: _Way) -> Iterator[bytes]:

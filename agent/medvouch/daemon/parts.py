@@ -8,7 +8,6 @@ has already. Where the next boot is not as predicted the update has failed, and 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from medvouch.daemon import refusals, suit_reports
 from medvouch.daemon.mirrors import Places
 from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.standing import PARTS_KEY, Standing
+from medvouch.daemon.worker import in_thread
 from medvouch.errors import InputError, MedvouchError, NetworkFault, Refusal, StorageFault
 from medvouch.formats.reference import ReferenceValues
 from medvouch.formats.secure_boot import MAX_UPDATE_BYTES, SignedUpdate
@@ -100,11 +100,11 @@ class PartsWay:
         values, parts = self._check.values(record.reference), self._named(record)
         evidence = await self._check.evidence()
         try:
-            await asyncio.to_thread(self._check.judge, evidence, record.reference, unaffected(parts, _MEASURED))
+            await in_thread(self._check.judge, evidence, record.reference, unaffected(parts, _MEASURED))
         except Refusal as error:
             detail = f"{error.code}: {error.detail}"
             raise Refusal(refusals.REFERENCE_OF_ANOTHER_SYSTEM, detail, place=error.place) from error
-        await asyncio.to_thread(self._check_forbidden, parts, values)
+        await in_thread(self._check_forbidden, parts, values)
 
     def _check_forbidden(self, parts: Collection[ComponentId], values: ReferenceValues) -> None:
         boots = booted(values)
@@ -139,11 +139,11 @@ class PartsWay:
 
     async def confirm(self, record: UpdateRecord) -> None:
         """What was staged is not needed any more."""
-        await asyncio.to_thread(self._forget, self._named(record))
+        await in_thread(self._forget, self._named(record))
 
     async def leave(self, record: UpdateRecord) -> None:
         """There is nowhere to go; what was staged is not to be installed again."""
-        await asyncio.to_thread(self._forget, self._named(record))
+        await in_thread(self._forget, self._named(record))
 
     def _forget(self, parts: Collection[ComponentId]) -> None:
         for component in (*map(staged, parts), REFERENCE_FILE):
@@ -161,7 +161,7 @@ class PartsWay:
 
     async def _run(self, record: UpdateRecord, run: Callable[[bytes], Outcome]) -> None:
         self._outcome = None
-        self._outcome = outcome = await asyncio.to_thread(run, self._kept(record).envelope)
+        self._outcome = outcome = await in_thread(run, self._kept(record).envelope)
         if outcome.error:
             raise outcome.error
 

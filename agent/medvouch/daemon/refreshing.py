@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from medvouch.daemon.mirrors import Mirrors
 from medvouch.daemon.trust_adoption import TrustAdoption
 from medvouch.daemon.versions import VersionMemory
+from medvouch.daemon.worker import in_thread
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,6 @@ class Refreshing:
         cannot be used; NetworkFault, StorageFault, TpmFault.
         """
         floor = await self.memory.floor()
-        repository = await asyncio.to_thread(self.mirrors.refresh, floor, only)
+        repository = await in_thread(self.mirrors.refresh, floor, only)
         await self.memory.keep(repository.versions)
         await self.trust.refreshed(repository.testified_time)

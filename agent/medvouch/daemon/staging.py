@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from medvouch.daemon import refusals
 from medvouch.daemon.ahead import ahead
 from medvouch.daemon.delivery import UNREAD_KEY, Delivery
 from medvouch.daemon.reporting import Reporter
+from medvouch.daemon.worker import in_thread, interruptible, while_wanted
 from medvouch.errors import Refusal, StorageFault
 from medvouch.formats.update import UpdateRecord
 from medvouch.ports import Slots
@@ -38,7 +40,7 @@ class Staging:
         Raises Refusal `payload-*`, `blocks-mismatch`, `slot-mismatch`, `slot-lost`; InputError, NetworkFault,
         StorageFault.
         """
-        capacity = await asyncio.to_thread(self.slots.capacity)
+        capacity = await in_thread(self.slots.capacity)
         if record.size > capacity:
             detail = f"the image has {record.size} bytes, a slot {capacity}"
             raise StorageFault("slot-too-small", detail, remedy="direct the device to a release that is made for it")
@@ -48,21 +50,21 @@ class Staging:
             fields = {"bytes": done, "total": record.size, "percent": 100 * done // max(record.size, 1)}
             asyncio.run_coroutine_threadsafe(self.reporter.event("update-progress", fields), loop)
 
-        await asyncio.to_thread(self.delivery.deliver, record, tell, only)
+        await interruptible(self.delivery.deliver, record, tell, only)
         await self.reread(record)
 
     async def reread(self, record: UpdateRecord) -> None:
         """Hash what the medium holds. Raises Refusal `slot-mismatch`; StorageFault where it cannot be read, and at the
         MAX_UNREAD-th time Refusal `slot-lost`.
         """
-        found = await asyncio.to_thread(self._hash, record)
+        found = await interruptible(self._hash, record)
         if found != record.digest:
             detail = f"slot {record.slot} holds {found.hex()}, the release is {record.digest.hex()}"
             raise Refusal(refusals.SLOT_MISMATCH, detail)
 
-    def _hash(self, record: UpdateRecord) -> bytes:
+    def _hash(self, record: UpdateRecord, unwanted: threading.Event) -> bytes:
         try:
-            return digest_of(self.slots.read(record.slot, record.size))
+            return digest_of(while_wanted(self.slots.read(record.slot, record.size), unwanted))
         except StorageFault as fault:
             store = self.delivery.store
             unread = int(store.get(UNREAD_KEY) or 0) + 1

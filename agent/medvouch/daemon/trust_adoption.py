@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from medvouch.daemon.mirrors import Mirrors
 from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
 from medvouch.daemon.standing import TIME_KEY, TRUST_KEY, Change, Standing
+from medvouch.daemon.worker import in_thread
 from medvouch.formats.ledger import Transition
 from medvouch.ports import Clock, Store
 from medvouch.update.trusted_time import trusted_now
@@ -46,7 +46,7 @@ class TrustAdoption:
         """After a refresh that testified a time. Raises as downloading does; ConfigFault where it cannot be used."""
         if testified > self.standing.testified_time:
             self.store.put({TIME_KEY: str(testified).encode()})
-        data = await asyncio.to_thread(self.mirrors.current.trust)
+        data = await in_thread(self.mirrors.current.trust)
         used = self.standing.trust
         if data == used:
             return

@@ -36,6 +36,7 @@ from medvouch.daemon.standing import (
 from medvouch.daemon.update_source import Offer, Present, UpdateSource
 from medvouch.daemon.update_state import summary
 from medvouch.daemon.ways import SlotWay, Way
+from medvouch.daemon.worker import in_thread
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
 from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.ledger import Attachments, Transition
@@ -131,7 +132,7 @@ class Updating:
         elif await self._way(record).pending(record):
             await self._staging.reboot()
         else:
-            running = await asyncio.to_thread(self._staging.slots.running)
+            running = await in_thread(self._staging.slots.running)
             detail = f"slot {record.slot} did not start, {running} is running again"
             await self._fail(record, Refusal(refusals.SLOT_FELL_BACK, detail))
 
@@ -147,10 +148,10 @@ class Updating:
     async def _self_check(self, record: UpdateRecord) -> None:
         evidence = await self._check.evidence()
         try:
-            await asyncio.to_thread(self._check.judge, evidence, record.reference)
+            await in_thread(self._check.judge, evidence, record.reference)
             if await self._data.expanded():  # by a system that is what it should be, and was not changed by it
                 evidence = await self._check.evidence()
-                await asyncio.to_thread(self._check.judge, evidence, record.reference)
+                await in_thread(self._check.judge, evidence, record.reference)
             await self._way(record).validate(record)
         except (Refusal, InputError) as error:
             log.error("self-check of %s: %s", record.version, error)
@@ -271,7 +272,7 @@ class Updating:
         present = Present(self._standing.installed, last, self._standing.directive, await self._floor())
         under_way = last if last and last.state in (Update.NOTIFIED, Update.STAGED) else None
         try:
-            offer = await asyncio.to_thread(self._source.look, present)
+            offer = await in_thread(self._source.look, present)
         except Refusal as error:
             if under_way and error.kind is UPDATE_WITHDRAWN:
                 await self._fail(under_way, error)

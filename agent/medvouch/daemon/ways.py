@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from medvouch.daemon import suit_reports
 from medvouch.daemon.staging import Staging
+from medvouch.daemon.worker import in_thread
 from medvouch.errors import MedvouchError
 from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import UpdateRecord
@@ -74,7 +74,7 @@ class SlotWay:
 
     async def target(self) -> str:
         """The slot that is not running."""
-        return await asyncio.to_thread(self.staging.slots.other)
+        return await in_thread(self.staging.slots.other)
 
     async def stage(self, record: UpdateRecord, only: str) -> None:
         """Delivered, and read back."""
@@ -86,27 +86,27 @@ class SlotWay:
 
     async def activate(self, record: UpdateRecord) -> Mapping[str, bytes | None]:
         """Once: the boot record remembers."""
-        await asyncio.to_thread(self.staging.slots.activate, record.slot)
+        await in_thread(self.staging.slots.activate, record.slot)
         return {}
 
     async def tried(self, record: UpdateRecord) -> bool:
         """It is running."""
-        return await asyncio.to_thread(self.staging.slots.running) == record.slot
+        return await in_thread(self.staging.slots.running) == record.slot
 
     async def pending(self, record: UpdateRecord) -> bool:
         """It is armed."""
-        return await asyncio.to_thread(self.staging.slots.activated) == record.slot
+        return await in_thread(self.staging.slots.activated) == record.slot
 
     async def validate(self, _: UpdateRecord) -> None:
         """What runs from a slot is measured."""
 
     async def confirm(self, _: UpdateRecord) -> None:
         """The default from now on."""
-        await asyncio.to_thread(self.staging.slots.confirm)
+        await in_thread(self.staging.slots.confirm)
 
     async def leave(self, record: UpdateRecord) -> None:
         """To the slot before."""
-        await asyncio.to_thread(self.staging.slots.retire, record.slot)
+        await in_thread(self.staging.slots.retire, record.slot)
         await self.staging.reboot()
 
     def report(self, last: SuitReport, record: UpdateRecord) -> SuitReport | None:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
 
 import pytest
 
-from medvouch.daemon.worker import Worker
+from medvouch.daemon.worker import Unwanted, Worker, interruptible, while_wanted
 
 
 async def test_one_piece_of_work_at_a_time_also_when_its_caller_is_gone() -> None:
@@ -81,3 +82,23 @@ async def test_work_that_fails_when_its_caller_is_gone_is_no_unhandled_error() -
     gc.collect()
     await asyncio.sleep(0)
     assert complaints == []
+
+
+async def test_work_that_takes_long_ends_with_its_caller() -> None:
+    begun, seen = threading.Event(), list[type[Exception]]()
+
+    def endless(unwanted: threading.Event) -> None:
+        begun.set()
+        try:
+            for _ in while_wanted(itertools.repeat(b""), unwanted):
+                pass
+        except Unwanted:
+            seen.append(Unwanted)
+            raise
+
+    task = asyncio.create_task(interruptible(endless))
+    await asyncio.to_thread(begun.wait, 5)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert seen == [Unwanted]
