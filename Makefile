@@ -18,7 +18,7 @@ demo: setup ## three gateways with real software TPMs enrol, prove themselves ov
 .PHONY: test
 test: setup ## run all tests with branch coverage, and hold the coverage gate
 	@mkdir -p build
-	$(BIN)/python -m pytest --cov --cov-branch --cov-report= --junitxml=build/junit.xml
+	$(BIN)/python -m pytest -n 4 --dist loadfile --cov --cov-branch --cov-report= --junitxml=build/junit.xml
 	$(BIN)/coverage json --quiet -o build/coverage.json
 	$(BIN)/python tools/coverage_gate.py build/coverage.json
 
