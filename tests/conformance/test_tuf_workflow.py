@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, Root, TargetFile
+from tuf.api.metadata import DelegatedRole, MetaFile, Root, TargetFile
 
 from support.tuf_served import Simulated, run, simulated
 from support.tufs import DAY, moment
@@ -105,6 +108,19 @@ def test_a_first_refresh_asks_for_each_once_and_keeps_it(repository: Simulated) 
     ]
     assert repository.trusted == TOP
     assert repository.stored("targets") == repository.files["metadata/1.targets.json"]
+
+
+def test_what_is_kept_is_what_came_byte_for_byte(repository: Simulated) -> None:
+    next_root(repository)
+    names = {"root": "2.root", "timestamp": "timestamp", "snapshot": "1.snapshot", "targets": "1.targets"}
+    repository.write_targets(stated=False)
+    repository.write_snapshot(stated=False)
+    repository.write_timestamp()
+    for name in names.values():
+        repository.files[f"metadata/{name}.json"] = b"\n" + repository.files[f"metadata/{name}.json"] + b"\t "
+    assert repository.refresh() == 0
+    for role, name in names.items():
+        assert repository.stored(role) == repository.files[f"metadata/{name}.json"]
 
 
 def test_a_download_refreshes_first(repository: Simulated) -> None:
@@ -207,6 +223,42 @@ def test_an_expired_root_on_the_way_does_not_matter(repository: Simulated) -> No
     assert repository.trusted["root"] == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda role: role.update(keyids=role["keyids"] * 2),
+        lambda role: role.update(threshold=0),
+        lambda role: role.update(threshold=-1),
+    ],
+    ids=["a key id twice", "nobody", "fewer than nobody"],
+)
+@pytest.mark.parametrize("role", ["root", "timestamp"])
+def test_a_root_whose_roles_are_none(
+    repository: Simulated, role: str, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """Signed as it should be: it is what it says of a role."""
+    repository.root.signed.version = 2
+    signed = repository.root.signed.to_dict()
+    change(signed["roles"][role])
+    signatures = [signer.sign(encode_canonical(signed).encode()).to_dict() for signer in repository.signers["root"]]
+    document = {"signed": signed, "signatures": signatures}
+    repository.files["metadata/2.root.json"] = json.dumps(document).encode()
+    assert repository.refresh() == 1
+    assert repository.trusted == {"root": 1}
+
+
+@pytest.mark.parametrize(("version", "code"), [("1.99.7", 0), ("2.0.0", 1), ("0.9.0", 1)])
+@pytest.mark.parametrize("role", ["root", "timestamp", "snapshot", "targets"])
+def test_metadata_of_another_specification(repository: Simulated, role: str, version: str, code: int) -> None:
+    """The major version has to be ours."""
+    assert repository.refresh() == 0
+    repository.all[role].signed.spec_version = version
+    next_root(repository)
+    repository.bump("targets")
+    assert repository.refresh() == code
+    assert repository.trusted[role] == (1 if code else 2)
+
+
 def test_fields_that_nobody_knows_are_signed_like_all_others(repository: Simulated) -> None:
     root = repository.root.signed
     root.unrecognized_fields["more"] = {"a": [1, None]}
@@ -221,21 +273,34 @@ def test_fields_that_nobody_knows_are_signed_like_all_others(repository: Simulat
     assert repository.refresh() == 1
 
 
-def test_fast_forward_is_recovered_from_by_new_keys(repository: Simulated) -> None:
-    """5.3.11, for timestamp, snapshot and targets at once."""
-    for metadata in (repository.timestamp, repository.snapshot, repository.targets["targets"]):
-        metadata.signed.version = 99_999
+@pytest.mark.parametrize(
+    ("forward", "rotated"),
+    [
+        (["timestamp", "snapshot", "targets"], ["timestamp", "snapshot"]),
+        (["timestamp"], ["timestamp"]),
+        (["snapshot"], ["timestamp", "snapshot"]),
+        (["targets"], ["snapshot"]),
+    ],
+)
+def test_fast_forward_is_recovered_from_by_new_keys(
+    repository: Simulated, forward: list[str], rotated: list[str]
+) -> None:
+    """5.3.11, with the keys of whoever named the versions."""
+    for role in forward:
+        repository.all[role].signed.version = 99_999
     repository.publish()
     assert repository.refresh() == 0
-    for metadata in (repository.timestamp, repository.snapshot, repository.targets["targets"]):
-        metadata.signed.version = 1
+    for role in forward:
+        repository.all[role].signed.version = 1
+    repository.timestamp.signed.version += "timestamp" not in forward
+    repository.snapshot.signed.version += "snapshot" not in forward
     repository.publish()
     assert repository.refresh() == 1
-    repository.rotate("timestamp")
-    repository.rotate("snapshot")
+    for role in rotated:
+        repository.rotate(role)
     repository.publish()
     assert repository.refresh() == 0
-    assert repository.trusted == {**TOP, "root": 3}
+    assert repository.trusted == {role: metadata.signed.version for role, metadata in repository.all.items()}
 
 
 def test_keys_that_are_added_end_nobody_s_past(repository: Simulated) -> None:
@@ -310,6 +375,23 @@ def test_a_key_id_that_signs_twice_makes_no_metadata(repository: Simulated) -> N
     assert repository.trusted == {"root": 1}
 
 
+@pytest.mark.parametrize("text", [None, "", "no hexadecimal"])
+def test_a_wrong_signature_takes_nothing_from_a_right_one(repository: Simulated, text: str | None) -> None:
+    """None: one of something else."""
+    repository.root.signed.add_key(SIGNERS[0].public_key, "timestamp")
+    repository.signers["timestamp"].append(SIGNERS[0])
+    next_root(repository)
+    repository.write_timestamp()
+    document = json.loads(repository.files["metadata/timestamp.json"])
+    wrong, right = document["signatures"]
+    other = repository.signers["timestamp"][0].sign(b"something else")
+    wrong["sig"] = other.signature if text is None else text
+    for signatures, code in (([wrong], 1), ([wrong, right], 0)):
+        document["signatures"] = signatures
+        repository.files["metadata/timestamp.json"] = json.dumps(document).encode()
+        assert repository.refresh() == code
+
+
 @pytest.mark.parametrize(
     "signer",
     [
@@ -328,6 +410,15 @@ def test_kinds_of_keys(repository: Simulated, signer: Callable[[], CryptoSigner]
     next_root(repository)
     repository.bump("targets")
     assert repository.refresh() == 0
+    repository.bump("targets")
+    repository.write_targets(stated=False)
+    document = json.loads(repository.files["metadata/3.targets.json"])
+    document["signatures"][0]["sig"] = made.sign(b"something else").signature
+    repository.files["metadata/3.targets.json"] = json.dumps(document).encode()
+    repository.write_snapshot()
+    repository.write_timestamp()
+    assert repository.refresh() == 1
+    assert repository.trusted["targets"] == 2
 
 
 # --- 5.4, 5.5, 5.6: timestamp, snapshot, targets ---------------------------------------------------------------------
@@ -378,6 +469,44 @@ def test_targets_that_go_back(repository: Simulated, stated: bool) -> None:
     assert repository.trusted["snapshot"] == repository.trusted["targets"] == 2
 
 
+def test_a_snapshot_that_no_longer_names_a_role(repository: Simulated) -> None:
+    repository.delegate("role", ["*"])
+    repository.publish()
+    assert repository.refresh() == 0
+    del repository.snapshot.signed.meta["role.json"]
+    repository.bump("targets")
+    assert repository.refresh() == 1
+    assert repository.trusted["snapshot"] == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "trusted"),
+    [
+        ("timestamp", {"root": 1, "snapshot": 1, "targets": 1, "timestamp": 1}),
+        ("snapshot", {"root": 1, "snapshot": 1, "targets": 1, "timestamp": 2}),
+        ("targets", {"root": 1, "snapshot": 2, "targets": 1, "timestamp": 2}),
+    ],
+)
+def test_a_file_that_is_not_there(repository: Simulated, role: str, trusted: dict[str, int]) -> None:
+    assert repository.refresh() == 0
+    repository.bump("targets")
+    name = f"metadata/{'' if role == 'timestamp' else '2.'}{role}.json"
+    del repository.files[name]
+    assert repository.refresh() == 1
+    assert repository.requested[-1] == name
+    assert repository.trusted == trusted
+
+
+def test_a_role_s_metadata_is_not_another_s_whoever_signed_it(repository: Simulated) -> None:
+    """The snapshot by the timestamp's key, with all that a timestamp has but its type."""
+    repository.signers["snapshot"] = repository.signers["timestamp"]
+    snapshot = repository.snapshot.signed
+    snapshot.meta = {"snapshot.json": MetaFile(1)}
+    repository.files["metadata/timestamp.json"] = repository.sign(repository.snapshot, repository.signers["timestamp"])
+    assert repository.refresh() == 1
+    assert repository.trusted == {"root": 1}
+
+
 @pytest.mark.parametrize("role", ["snapshot", "targets"])
 @pytest.mark.parametrize("what", ["hash", "length", "version"])
 def test_a_file_that_is_not_the_one_named(repository: Simulated, role: str, what: str) -> None:
@@ -416,27 +545,30 @@ def test_targets_that_the_snapshot_does_not_name_yet(repository: Simulated) -> N
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])
 def test_what_has_expired(repository: Simulated, role: str) -> None:
     assert repository.refresh() == 0
-    expiring: dict[str, Metadata] = {
-        "timestamp": repository.timestamp, "snapshot": repository.snapshot, **repository.targets
-    }  # fmt: skip
-    expiring[role].signed.expires = moment(repository.now - DAY)
+    repository.all[role].signed.expires = moment(repository.now - DAY)
     repository.bump("targets")
     assert repository.refresh() == 1
     assert repository.trusted[role] == 1
 
 
+@pytest.mark.parametrize("role", ["root", "timestamp", "snapshot", "targets"])
 def test_what_we_have_may_have_expired_where_there_is_newer(
-    repository: Simulated, monkeypatch: pytest.MonkeyPatch
+    repository: Simulated, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
-    repository.timestamp.signed.expires = moment(repository.now + 7 * DAY)
+    signed = repository.all[role].signed
+    signed.expires = moment(repository.now + 7 * DAY)
+    next_root(repository)
     repository.bump("targets")
     assert repository.refresh() == 0
-    repository.timestamp.signed.expires = moment(repository.now + 21 * DAY)
-    repository.bump("targets")
     later = time.time() + 18 * DAY
     monkeypatch.setattr("support.tuf_client.time.time", lambda: later)
+    assert repository.refresh() == 1
+    assert repository.trusted == dict.fromkeys(TOP, 2)
+    signed.expires = moment(repository.now + 21 * DAY)
+    next_root(repository)
+    repository.bump("targets")
     assert repository.refresh() == 0
-    assert repository.trusted == {"root": 1, "snapshot": 3, "targets": 3, "timestamp": 3}
+    assert repository.trusted == dict.fromkeys(TOP, 3)
 
 
 @pytest.mark.parametrize("name", ["timestamp", "1.snapshot", "1.targets"])
@@ -526,6 +658,54 @@ def unversion(repository: Simulated, *targets: TargetFile) -> None:
         repository.files[f"targets/{target.path}"] = repository.files.pop(f"targets/{target.get_prefixed_paths()[0]}")
 
 
+@pytest.mark.parametrize("fault", ["unsigned", "below the threshold", "not named", "another version", "gone back"])
+def test_a_delegated_role_that_is_not_to_be_trusted(repository: Simulated, fault: str) -> None:
+    repository.delegate("role", ["*"], threshold=2)
+    repository.add("x", b"x", "role")
+    repository.bump("role", "targets")
+    if fault == "gone back":
+        repository.targets["role"].signed.version = 2
+        repository.bump("targets")
+        repository.write_targets("role")
+        repository.write_snapshot()
+        repository.write_timestamp()
+        assert repository.refresh() == 0
+        repository.targets["role"].signed.version = 1
+    signers = repository.signers["role"]
+    if fault in {"unsigned", "below the threshold"}:
+        repository.signers["role"] = signers[: fault != "unsigned"]
+    repository.write_targets("role", stated=False)
+    if fault == "not named":
+        del repository.snapshot.signed.meta["role.json"]
+    if fault == "another version":
+        named = repository.snapshot.signed.meta["role.json"]
+        named.version += 1
+        names = [f"metadata/{version}.role.json" for version in (named.version, named.version - 1)]
+        repository.files[names[0]] = repository.files[names[1]]
+    for metadata in (repository.snapshot, repository.timestamp):
+        metadata.signed.version += 1
+    repository.write_snapshot()
+    repository.write_timestamp()
+    assert repository.download("x") == 1
+    assert repository.downloaded == []
+    assert "role" not in repository.trusted
+
+
+def test_delegations_by_hashes_of_paths(repository: Simulated) -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    for role, prefix in {"A": f"{(int(digest[0], 16) + 1) % 16:x}", "B": digest[:3]}.items():
+        repository.delegate(role, [])
+        delegations = repository.targets["targets"].signed.delegations
+        assert delegations is not None
+        assert delegations.roles is not None
+        keyids = delegations.roles[role].keyids
+        delegations.roles[role] = DelegatedRole(role, keyids, 1, False, path_hash_prefixes=[prefix])
+    repository.add("x", b"x", "B")
+    repository.publish()
+    assert repository.download("x") == 0
+    assert repository.roles_requested == ["B"]
+
+
 def test_hash_bins(repository: Simulated) -> None:
     repository.bins("targets", "bin", 4)
     names = [f"directives/{number}" for number in range(6)]
@@ -607,3 +787,53 @@ def test_a_target_that_changes(repository: Simulated) -> None:
         repository.files[f"targets/{target.get_prefixed_paths()[0]}"] += b"!"
         repository.download("file")
         assert repository.downloaded == [b"version %d" % number]
+
+
+@pytest.mark.parametrize("name", ["?", "#", "a b", "ä", "%41", "a/?b", "a//b", "/a", "../a", "a/../../b", ".", "a\\b"])
+@pytest.mark.parametrize("consistent", [True, False])
+def test_targets_with_odd_names(repository: Simulated, name: str, consistent: bool) -> None:
+    """Asked for under the escaped name, and kept within the folder."""
+    repository.root.signed.consistent_snapshot = consistent
+    next_root(repository)
+    target = repository.add(name, b"contents")
+    repository.publish()
+    if not consistent:
+        unversion(repository, target)
+    assert repository.download(name) == 0
+    assert repository.downloaded == [b"contents"]
+    path = target.get_prefixed_paths()[0] if consistent else name
+    assert repository.requested[-1] == f"targets/{quote(path, safe='/')}"
+
+
+@pytest.mark.parametrize(
+    ("names", "code"), [("sha256", 0), ("sha512", 0), ("sha256 sha512", 0), ("best-hash sha256", 0), ("best-hash", 1)]
+)
+def test_hashes_of_a_target(repository: Simulated, names: str, code: int) -> None:
+    """At least one is known."""
+    target = repository.add("x", b"x")
+    target.hashes = {name: hashlib.new(name.replace("best-hash", "sha384"), b"x").hexdigest() for name in names.split()}
+    repository.files |= {f"targets/{path}": b"x" for path in target.get_prefixed_paths()}
+    repository.bump("targets")
+    assert repository.download("x") == code
+    assert repository.downloaded == [b"x"] * (1 - code)
+
+
+@pytest.mark.parametrize("wrong", ["sha256", "sha512"])
+def test_each_hash_of_a_target_counts(repository: Simulated, wrong: str) -> None:
+    target = repository.add("x", b"x")
+    target.hashes = {name: hashlib.new(name, b"x").hexdigest() for name in ("sha256", "sha512")}
+    target.hashes[wrong] = hashlib.new(wrong, b"y").hexdigest()
+    repository.files |= {f"targets/{path}": b"x" for path in target.get_prefixed_paths()}
+    repository.bump("targets")
+    assert repository.download("x") == 1
+    assert repository.downloaded == []
+
+
+@pytest.mark.parametrize("data", [b"content", b"contents, and more", b""])
+def test_a_target_of_another_length(repository: Simulated, data: bytes) -> None:
+    target = repository.add("x", b"contents")
+    target.hashes["sha256"] = hashlib.sha256(data).hexdigest()
+    repository.bump("targets")
+    repository.files[f"targets/{target.get_prefixed_paths()[0]}"] = data
+    assert repository.download("x") == 1
+    assert repository.downloaded == []

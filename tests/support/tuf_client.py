@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         repository = _refreshed(asked)
         for name in asked.target_name if asked.command == "download" else ():
-            _download(repository, name, asked.target_dir / quote(name, safe=""))
+            _download(repository, name, asked.target_dir / quote(name, safe="").replace(".", "%2E"))
     except MedvouchError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -127,6 +127,11 @@ class Tuf:
 
     # --- the repository -----------------------------------------------------------------------------------------------
 
+    @property
+    def all(self) -> dict[str, Metadata[Any]]:
+        """What is prepared for each role."""
+        return {"root": self.root, "snapshot": self.snapshot, "timestamp": self.timestamp, **self.targets}
+
     def sign(self, metadata: Metadata[Any], signers: Sequence[CryptoSigner]) -> bytes:
         metadata.signatures.clear()
         for signer in signers:
