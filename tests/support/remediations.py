@@ -42,12 +42,17 @@ NEXT = envelope("1.2.0", 12)
 BAD = envelope("1.0.0", 10)
 
 
-def ear(at: int, boot: int, *, good: bool = True) -> Ear:
+VERSIONS = {FIX: "1.1.0", NEXT: "1.2.0", BAD: "1.0.0"}
+
+
+def ear(at: int, boot: int, release: str, *, good: bool = True) -> Ear:
     occasion = Occasion("device", bytes(16), bytes(32), at, "medvouch", "0.1", "release-1")
     made = contraindicate(occasion, InputError("event-unexpected", "an unknown kernel"))
     if not good:
         return made
-    return replace(made, status=Tier.AFFIRMING, vector=AFFIRMING_VECTOR, boot_count=boot, reasons=())
+    return replace(
+        made, status=Tier.AFFIRMING, vector=AFFIRMING_VECTOR, boot_count=boot, reasons=(), release=release or None
+    )
 
 
 @dataclass
@@ -62,6 +67,7 @@ class Story:
     verdicts: list[LifeVerdict] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     sanitised: bool = False
+    runs: str = "1.0.0"
 
     def say(self, machine: str, after: str, cause: str, *, detail: str = "", **attached: bytes) -> None:
         digests = {name: value if name in {"envelope", "image"} else hashlib.sha256(value).digest()
@@ -84,15 +90,18 @@ class Story:
         """As the agent writes it; a boot comes before BOOT."""
         digest = hashlib.sha256(manifest).digest()
         for cause in causes:
-            self.boot += cause is Cause.BOOT
+            if cause is Cause.BOOT:
+                self.boot, self.runs = self.boot + 1, VERSIONS.get(manifest, "")
             before = Update(self.states.get("update", "none"))
             directive = Directive(ueid(self.number), "releases/x", digest, len(manifest), 11, UNTIL, purpose)
             attached = {"manifest": manifest, "directive": directive.encode()} if cause is Cause.NOTIFY else {}
             self.say("update", TRANSITIONS[before, cause], cause, detail=detail, envelope=digest, **attached)
         return self
 
-    def judged(self, *, good: bool = True) -> Story:
-        self.verdicts.append(LifeVerdict(len(self.entries), ear(self.now, self.boot, good=good)))
+    def judged(self, *, good: bool = True, runs: str | None = None) -> Story:
+        """By what it was found to run: what it says, or something else."""
+        release = self.runs if runs is None else runs
+        self.verdicts.append(LifeVerdict(len(self.entries), ear(self.now, self.boot, release, good=good)))
         self.say("attestation", "affirming" if good else "contraindicated", "result")
         return self
 

@@ -2,8 +2,9 @@
 
 Everything comes out of a verified life. What its maker's keys say of a release is checked here; that a release was
 chosen, written and started stands on the device's word, which TPM and appraiser confirm as far as they confirm its
-entries. A verdict proves a boot, not a version: it is the one on the boot in which the device found the release to be
-what its reference values say. Of the version that a device was delivered with, its ledger does not tell.
+entries. That a release booted is proven by a verdict on the boot in which the device checked it, which names this very
+release: meanwhile an appraiser takes old and new. Of the version that a device was delivered with, its ledger does not
+tell.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class Installation:
     `envelope` and `image` are SHA-256, empty where no entry says. `purpose` is that of the directive, as the device has
     it: `update`, `rollback`, `recovery`, or empty where no entry says. `authorised` is None where `unproven` says why,
     by code. `directive` is None where none came along that is about this device and this envelope. `fixes` are those of
-    the release's record, None where none was given. `detail` is the device's own account of the last step.
+    the release's record, None where none was given. `verdict` is None where nobody says which version it should name.
+    `detail` is the device's own account of the last step.
     """
 
     envelope: bytes
@@ -143,7 +145,8 @@ def _installation(
     steps = tuple(_step(number, entry.statement) for number, entry in attempt)
     authorised, unproven = _authorised(first, envelope, makers)
     record = records.get(envelope)
-    verdict = _proof(life.verdicts, steps)
+    version = record.version if record else authorised.version if authorised else ""
+    verdict = _proof(life.verdicts, steps, version)
     return Installation(
         envelope=envelope,
         image=_digest(first.statement, IMAGE),
@@ -201,15 +204,15 @@ def _directive(first: VerifiedEntry, ueid: bytes, envelope: bytes) -> Directive 
     return directive if (directive.ueid, directive.digest) == (ueid, envelope) else None
 
 
-def _proof(verdicts: Sequence[Verdict], steps: Sequence[Step]) -> Verdict | None:
-    """The first good verdict on the boot in which the release was self-checked, that came after it."""
+def _proof(verdicts: Sequence[Verdict], steps: Sequence[Step], version: str) -> Verdict | None:
+    """The first good verdict on the boot in which the release was self-checked, that came after it and names it."""
     checked = next((step for step in steps if step.state == Update.SELF_CHECKED), None)
-    if checked is None:
+    if checked is None or not version:
         return None
     boot = checked.boot.partition(".")[0]
     for verdict in verdicts:
         good = verdict.ear.status is Tier.AFFIRMING and str(verdict.ear.boot_count) == boot
-        if good and verdict.entry > checked.entry:
+        if good and verdict.ear.release == version and verdict.entry > checked.entry:
             return verdict
     return None
 

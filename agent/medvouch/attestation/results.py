@@ -79,7 +79,7 @@ def affirm(occasion: Occasion, appraisal: Appraisal) -> Ear:
     """The EAR of evidence that passed every step; no word of executables where no whole release was asked for."""
     vector = AFFIRMING_VECTOR if appraisal.release is not None else replace(AFFIRMING_VECTOR, executables=None)
     ear = _ear(occasion, Tier.AFFIRMING, vector, appraisal.boot_clock.reset_count, ())
-    return replace(ear, ledger_head=appraisal.ledger_head, quirks=appraisal.quirks)
+    return replace(ear, ledger_head=appraisal.ledger_head, quirks=appraisal.quirks, release=appraisal.release)
 
 
 def contraindicate(occasion: Occasion, error: MedvouchError) -> Ear:

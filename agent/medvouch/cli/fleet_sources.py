@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from medvouch.errors import ConfigFault, InputError, Refusal, UsageFault
 from medvouch.formats.enrolment import device_id
 from medvouch.formats.fleet import MAX_FLEET_BYTES, Fleet
 from medvouch.formats.ledger import MAX_BUNDLE_BYTES, Bundle
+from medvouch.formats.release import ReleaseRecord
 from medvouch.formats.trust import TrustDocument
 
 
@@ -41,9 +42,10 @@ def read_fleet(path: Path) -> Fleet:
         raise InputError(error.code, f"{path}: {error.detail}", place=error.place, remedy=remedy) from error
 
 
-def read_ledgers(path: Path, trust: TrustDocument, at: int) -> Ledgers:
+def read_ledgers(path: Path, trust: TrustDocument, at: int, records: Collection[ReleaseRecord] = ()) -> Ledgers:
     """All of a folder, judged at `at` (s since 1970); of several of one device the longest that holds.
 
+    `records` are those of releases that were published.
     Raises ConfigFault where the trust document cannot serve.
     """
     found, makers = Ledgers(), makers_at(trust, at)
@@ -58,7 +60,7 @@ def read_ledgers(path: Path, trust: TrustDocument, at: int) -> Ledgers:
             continue
         known = found.lives.get(life.ueid)
         if known is None or len(known[0].entries) < len(life.entries):
-            found.lives[life.ueid] = (life, trace(life, makers))
+            found.lives[life.ueid] = (life, trace(life, makers, records))
     for ueid in found.lives:
         found.broken.pop(device_id(ueid), None)
     return found

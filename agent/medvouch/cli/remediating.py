@@ -45,7 +45,8 @@ def remediation(options: argparse.Namespace) -> int:
     affectedness = Affectedness(advisory, releases)
     said = aware_of(affectedness)
     advised = Advised(affectedness, options.aware if said is None else said, _support_end(options.support, releases))
-    ledgers = read_ledgers(options.bundles, read_trust(options.trust), at)
+    records = [release.record for release in releases]
+    ledgers = read_ledgers(options.bundles, read_trust(options.trust), at, records)
     found = remediate(advised, fleet, _heard(ledgers, options.collector, fleet))
     document = {
         "kind": "medvouch-remediation",

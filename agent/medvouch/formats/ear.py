@@ -29,6 +29,7 @@ MAX_CODE = 64
 """Characters; a reason's other parts are cut to those of an error when it is encoded."""
 MAX_REASONS = 64
 MAX_QUIRKS = 16
+MAX_RELEASE = 64
 
 
 class Tier(enum.IntEnum):
@@ -142,6 +143,7 @@ class _Appraisal(Claims):
     reasons: Annotated[tuple[Reason, ...] | None, Claim(-75011, Many(_ReasonForm(), MAX_REASONS))] = None
     ledger_head: Annotated[LedgerHead | None, Claim(LedgerHeadForm.LABEL, LedgerHeadForm())] = None
     quirks: Annotated[tuple[str, ...] | None, Claim(-75012, Many(Text(MAX_CODE), MAX_QUIRKS))] = None
+    release: Annotated[str | None, Claim(-75013, Text(MAX_RELEASE))] = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ class Ear:
         267     boot_count, EAT's own label     -75010  evidence_digest, SHA-256 of the evidence as it was received
         -75002  ledger_head, as in our EAT      -75011  reasons, [[code, place, detail], ...]
                                                 -75012  quirks of the device's firmware that were let pass, by name
+                                                -75013  release whose reference values the boot matched
     """
 
     issued_at: int
@@ -195,6 +198,7 @@ class Ear:
     reasons: tuple[Reason, ...] = ()
     ledger_head: LedgerHead | None = None
     quirks: tuple[str, ...] = ()
+    release: str | None = None
 
     @classmethod
     def parse(cls, payload: bytes) -> Ear:
@@ -217,6 +221,7 @@ class Ear:
             reasons=appraisal.reasons or (),
             ledger_head=appraisal.ledger_head,
             quirks=appraisal.quirks or (),
+            release=appraisal.release,
         )
 
     def encode(self) -> bytes:
@@ -230,6 +235,7 @@ class Ear:
             reasons=self.reasons or None,
             ledger_head=self.ledger_head,
             quirks=self.quirks or None,
+            release=self.release,
         )
         verifier = _VerifierId(self.verifier_developer, self.verifier_build)
         return _EarClaims(self.issued_at, self.nonce, {self.device: appraisal}, verifier).encode()
@@ -248,6 +254,8 @@ class Ear:
             appraisal["medvouch_reasons"] = [vars(reason) for reason in self.reasons]
         if self.quirks:
             appraisal["medvouch_quirks"] = list(self.quirks)
+        if self.release is not None:
+            appraisal["medvouch_release"] = self.release
         if self.ledger_head is not None:
             appraisal["medvouch_ledger_head"] = {
                 **vars(self.ledger_head),

@@ -48,6 +48,7 @@ def _read(document: Mapping[str, Any]) -> Ear:
         boot_count=appraisal.get("bootcount"),
         reasons=tuple(Reason(**reason) for reason in appraisal.get("medvouch_reasons", ())),
         quirks=tuple(appraisal.get("medvouch_quirks", ())),
+        release=appraisal.get("medvouch_release"),
         ledger_head=LedgerHead(head["size"], _bytes(head["root"]), head["counter"]) if head is not None else None,
     )
 

@@ -56,9 +56,10 @@ class Updates:
             asyncio.run(self.lived.recorder.record(change, around, checkpoint=False))
             self.state = after
 
-    def judged(self, *, affirming: bool = True, boots_off: int = 0) -> None:
+    def judged(self, *, affirming: bool = True, boots_off: int = 0, runs: str | None = "1.1.0") -> None:
         boot = int(self.lived.pen.boot.partition(".")[0]) + boots_off
-        self.lived.judged(verdict(self.lived.device, None, affirming=affirming, boot_count=boot), checkpoint=False)
+        found = verdict(self.lived.device, None, affirming=affirming, boot_count=boot, release=runs)
+        self.lived.judged(found, checkpoint=False)
 
     def traced(self, makers: Makers = MAKERS, strip: str = "") -> list[Installation]:
         bundle = self.lived.bundle(receipt=False)
@@ -97,12 +98,14 @@ def test_from_the_directive_to_the_verdict(updates: Updates) -> None:
 
 
 def test_closed_only_by_attestation(updates: Updates) -> None:
-    """What the device says of itself closes nothing, nor does a bad verdict, nor one on another boot."""
+    """What the device says of itself closes nothing, nor does a bad verdict, nor one on another boot or release."""
     updates.judged()
     updates.go(*INSTALLED, Cause.CLOSE)
     assert [found.outcome for found in updates.traced()] == ["installed_unattested"]
     updates.judged(affirming=False)
     updates.judged(boots_off=1)
+    updates.judged(runs="1.0.0")
+    updates.judged(runs=None)
     (found,) = updates.traced()
     assert (found.outcome, found.verdict, found.until_attested_ms) == ("installed_unattested", None, None)
     updates.judged()
@@ -122,13 +125,14 @@ def test_what_failed_and_what_was_overtaken(updates: Updates) -> None:
 
 
 def test_an_update_that_goes_on_with_another_envelope_is_another(updates: Updates) -> None:
+    """Nobody says of which version that is, so that no verdict can prove it."""
     updates.go(*INSTALLED[:3])
     updates.go(*INSTALLED[3:], envelope=released())
     updates.judged()
     found = updates.traced()
     assert [(each.outcome, each.unproven) for each in found] == [
         ("superseded", ""),
-        ("attested", "bundle-attachment-missing"),
+        ("installed_unattested", "bundle-attachment-missing"),
     ]
     assert [each.purpose for each in found] == ["update", ""]
 

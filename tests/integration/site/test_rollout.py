@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from medvouch.formats.ledger import Bundle
+from medvouch.update.transitions import Cause
 from support.cli import Caller
 from support.fleets import Desk, desk
 from support.sites import eventually
@@ -166,6 +167,31 @@ async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_re
     assert shown["stage"] == "done"
     code, found = await remediation(maker)
     assert (code, found["closed"]) == (0, True)
+
+
+async def test_a_device_that_lies_about_what_it_installed_proves_nothing(maker: Desk) -> None:
+    """It writes into its ledger that it started the fix in this boot, and is judged well: by what it runs instead."""
+    target = await maker.publish(release("1.1.0"))
+    await started(maker, "all", target)
+    (shown,) = (await maker.rollout("step", *maker.from_collector, "--json")).json["rollouts"]
+    (liar,) = maker.of(shown["decision"]["devices"])
+    scene, mark = maker.scene(liar), await maker.look(liar)
+    await scene.event("update", since=mark, state="activated")
+    assert liar.agent is not None
+    updating, record = liar.agent.updating, liar.agent.standing.update
+    assert updating is not None
+    assert record is not None
+    for cause in (Cause.BOOT, Cause.SELF_CHECK):
+        record = await updating._move(record, cause)
+    assert (await maker.collector.challenger.challenge(liar.device)).error is None
+    await scene.event("update", since=mark, state="closed")
+
+    code, found = await remediation(maker, *maker.from_collector)
+    outcome = next(each["outcome"] for each in found["devices"] if each["serial"] == liar.order.serial)
+    assert (code, outcome, found["closed"]) == (1, "installed_unattested", False)
+    for source in (maker.from_ledgers, maker.from_collector):
+        (shown,) = (await maker.rollout("status", *source, "--json")).json["rollouts"]
+        assert shown["waves"][0]["results"]["installed_unattested"] == 1
 
 
 async def test_a_ledger_that_does_not_hold_is_told_and_believed_in_nothing(maker: Desk) -> None:

@@ -97,6 +97,10 @@ OUTCOME_ROWS: list[tuple[str, Callable[[], Story], str, str]] = [
      "it says that it runs 1.1.0, and nothing proves it"),
     ("a bad verdict", lambda: fixed().judged(good=False), "installed_unattested",
      "it says that it runs 1.1.0, and nothing proves it"),
+    ("the verdict names another release", lambda: fixed().judged(runs="1.0.0"), "installed_unattested",
+     "it says that it runs 1.1.0, and nothing proves it"),
+    ("the verdict names none", lambda: fixed().judged(runs=""), "installed_unattested",
+     "it says that it runs 1.1.0, and nothing proves it"),
     ("a later one proven", lambda: fixed().update(FIX, Cause.CLOSE).update(NEXT, *INSTALLED).judged(), "attested_fixed",
      "a verdict proves that 1.2.0 booted"),
     ("proven, and gone on", lambda: fixed().judged().update(FIX, Cause.CLOSE).update(NEXT, *INSTALLED),
@@ -208,7 +212,8 @@ def test_a_release_that_nobody_signed_is_no_fix() -> None:
     made = story().wait(DAY).update(FIX, *INSTALLED).judged()
     life = made.life
     stripped = tuple(replace(each, attachments={}) for each in life.entries)
-    installations = trace(replace(life, entries=stripped), MAKERS)
+    stripped_life = replace(life, entries=stripped)
+    installations = trace(stripped_life, MAKERS, [RELEASES[0].record])
     assert installations[0].authorised is None
     record = found(Heard(life, installations))
     assert (record.outcome, record.fixed_by) == ("attested_fixed", "1.1.0"), (
@@ -216,6 +221,8 @@ def test_a_release_that_nobody_signed_is_no_fix() -> None:
     )
     record = found(Heard(life, installations), advised(releases=()))
     assert (record.outcome, record.running) == ("open", "")
+    (unknown,) = trace(stripped_life, MAKERS)
+    assert (unknown.verdict, unknown.outcome) == (None, "installed_unattested"), "of what, nobody can say"
 
 
 def test_what_a_version_has_is_said_by_the_first_who_says_it() -> None:

@@ -84,7 +84,7 @@ def test_executables_that_no_release_was_asked_of_are_not_approved(lenient: dict
     policy = replace(RELEASE_POLICY, **lenient)
     appraisal = appraise(UnverifiedEvidence.parse(EVIDENCE), expectation(), anchors(), policy, NOW)
     ear = affirm(OCCASION, appraisal)
-    assert (ear.status, ear.vector.executables) == (Tier.AFFIRMING, None)
+    assert (ear.status, ear.vector.executables, ear.release) == (Tier.AFFIRMING, None, None)
     assert replace(ear.vector, executables=2) == AFFIRMING_VECTOR
 
 
@@ -100,6 +100,7 @@ def test_what_passed_every_step_is_affirmed() -> None:
         evidence_digest=DIGEST,
         device=DEVICE,
         boot_count=CLOCK.reset_count,
+        release="1.0.0",
     )
 
 

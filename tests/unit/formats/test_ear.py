@@ -27,6 +27,7 @@ GOOD = Ear(
     device=DEVICE,
     boot_count=3,
     ledger_head=LedgerHead(2, b"\x08" * 32, 1),
+    release="1.1.0",
 )
 QUIRKY = dataclasses.replace(GOOD, quirks=("measures-twice", "old-shim"))
 BAD = dataclasses.replace(
@@ -35,6 +36,7 @@ BAD = dataclasses.replace(
     vector=TrustVector(executables=-33, sourced_data=96),
     boot_count=None,
     ledger_head=None,
+    release=None,
     reasons=(Reason("event-unexpected", "sha256 PCR 4", "kernel"), Reason("nonce-mismatch", "", "")),
 )
 
@@ -63,6 +65,7 @@ def test_claims_stand_under_their_labels() -> None:
                 1003: ["urn:example:policy:1"],
                 -75002: [2, b"\x08" * 32, 1],
                 -75010: b"\x07" * 32,
+                -75013: "1.1.0",
             }
         },
         1004: {0: "https://appraiser.example", 1: "medvouch 0.1.0"},
@@ -98,6 +101,7 @@ def test_json_twin() -> None:
                     "root": "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg",
                     "counter": 1,
                 },
+                "medvouch_release": "1.1.0",
             }
         },
     }
@@ -108,6 +112,7 @@ def test_json_twin() -> None:
     assert "bootcount" not in appraisal
     assert "medvouch_ledger_head" not in appraisal
     assert "medvouch_quirks" not in appraisal
+    assert "medvouch_release" not in appraisal
 
 
 def test_long_reasons_are_cut_so_that_a_result_is_never_refused_for_them() -> None:

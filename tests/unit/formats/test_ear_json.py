@@ -28,6 +28,7 @@ FULL = Ear(
     reasons=(Reason("event-unexpected", "PCR 4", "another kernel"),),
     ledger_head=LedgerHead(5, b"\1" * 32, 2),
     quirks=("old-shim",),
+    release="1.1.0",
 )
 SHORT = Ear(1, "a", "b", bytes(8), Tier.NONE, TrustVector(executables=-1), "p", bytes(32), "d")
 
