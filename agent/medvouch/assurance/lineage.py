@@ -35,6 +35,7 @@ _PURPOSES = {cause.value: purpose for purpose, cause in BEGINNINGS.items()}
 
 ATTESTED_FIXED, ATTESTED = "attested_fixed", "attested"
 UNATTESTED, FAILED, SUPERSEDED, UNDER_WAY = "installed_unattested", "failed", "superseded", "under_way"
+WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,8 @@ def _outcome(state: Update | None, verdict: Verdict | None, record: ReleaseRecor
         return UNATTESTED
     if state is Update.FAILED:
         return FAILED
+    if state is Update.WITHDRAWN:
+        return WITHDRAWN
     return UNDER_WAY if last else SUPERSEDED
 
 

@@ -335,11 +335,14 @@ def _opted_out(case: _Case) -> str:
 
 
 def _postponed(case: _Case) -> str:
-    """A postponement holds what comes next, too: so a remedy that waits, whatever release it was said of."""
+    """A postponement holds what comes next, too: so a remedy that waits, whatever release it was said of.
+
+    What failed meanwhile, or was withdrawn, is put off by nobody.
+    """
     if case.consent is None or case.consent.after != POSTPONED:
         return ""
-    waits = case.attempt is not None and case.attempt.outcome == UNDER_WAY
-    return "its user put it off" if waits or case.is_remedy(case.consent.digests.get(ENVELOPE)) else ""
+    attempt, said_of = case.attempt, case.is_remedy(case.consent.digests.get(ENVELOPE))
+    return "its user put it off" if (attempt.outcome == UNDER_WAY if attempt else said_of) else ""
 
 
 def _failed(case: _Case) -> str:

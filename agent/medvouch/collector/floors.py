@@ -14,7 +14,7 @@ from medvouch.formats.enrolment import ueid
 
 log = logging.getLogger(__name__)
 
-SETTLED = frozenset({None, "none", "self_checked", "closed"})
+SETTLED = frozenset({None, "none", "self_checked", "closed", "withdrawn"})
 """States of an update in which a device does not go back to what it ran before."""
 
 

@@ -100,11 +100,14 @@ class Present:
         failed = last.state == Update.FAILED and last.manifest == directive.digest
         return failed and (directive.purpose == UPDATE or self.followed == directive)
 
-    def withdrawn(self, directive: Directive) -> bool:
-        """Whether it leads back to what is installed, while something else is under way."""
-        under_way = self.last is not None and self.last.state in (Update.NOTIFIED, Update.STAGED)
+    def withdrawn(self, directive: Directive | None) -> str:
+        """Why what is under way must not be gone on with, where nothing is directed any more, or back; else nothing."""
+        if self.last is None or self.last.state not in (Update.NOTIFIED, Update.STAGED):
+            return ""
+        if directive is None:
+            return "nothing is directed to this device any more"
         back = directive.purpose == ROLLBACK and directive.sequence == self.installed.sequence
-        return under_way and back
+        return f"sequence {directive.sequence} is installed, and what it is sent back to" if back else ""
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,8 @@ class UpdateSource:
         now = self.now()
         repository = self.mirrors.current
         found = resolve(repository, self.ueid, self.device, now)
-        if found is not None and present.withdrawn(found.directive):
-            detail = f"sequence {found.directive.sequence} is installed, and what it is sent back to"
-            raise Refusal(UPDATE_WITHDRAWN, detail, place=found.directive.release)
+        if withdrawn := present.withdrawn(found.directive if found else None):
+            raise Refusal(UPDATE_WITHDRAWN, withdrawn, place=present.last.version if present.last else "")
         if found is None or present.done(found.directive):
             return None
         envelope = repository.download(found.target, MAX_ENVELOPE_BYTES)

@@ -275,7 +275,7 @@ class Updating:
             offer = await in_thread(self._source.look, present)
         except Refusal as error:
             if under_way and error.kind is UPDATE_WITHDRAWN:
-                await self._fail(under_way, error)
+                await self._end(under_way, Cause.WITHDRAW, error, actor="director")
             raise
         if offer is None:
             return under_way
@@ -343,10 +343,21 @@ class Updating:
                 self._nudge.set()
 
     async def _fail(self, record: UpdateRecord, error: MedvouchError, attachments: Attachments | None = None) -> None:
-        failed, last = replace(record, code=error.code), self._standing.suit_report
+        await self._end(record, Cause.FAIL, error, attachments)
+
+    async def _end(
+        self,
+        record: UpdateRecord,
+        cause: Cause,
+        error: MedvouchError,
+        attachments: Attachments | None = None,
+        actor: str = "agent",
+    ) -> None:
+        """It comes to nothing."""
+        ended, last = replace(record, code=error.code), self._standing.suit_report
         report = last and self._way(record).failure(last, record, error)
         detail = f"{error.code}: {error.detail}"
-        await self._move(failed, Cause.FAIL, attachments=attachments, detail=detail, report=report)
+        await self._move(ended, cause, attachments=attachments, actor=actor, detail=detail, report=report)
 
     async def _move(
         self,

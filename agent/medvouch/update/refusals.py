@@ -289,7 +289,8 @@ DIRECTIVE_EXPIRED = RefusalKind(
 
 UPDATE_WITHDRAWN = RefusalKind(
     "update-withdrawn",
-    "The director sends the device back to what it runs, so what was chosen before is not installed any more.",
+    "The director took the device's directive back, or sends it back to what it runs: what was chosen before is not "
+    "installed any more.",
     "nothing is left to do; direct the device to a mended release when there is one",
 )
 

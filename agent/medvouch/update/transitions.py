@@ -27,6 +27,8 @@ class Update(enum.StrEnum):
     """An appraiser has."""
     FAILED = "failed"
     """Another slot is running, and goes on to; of what has no slot, the next release has to mend it."""
+    WITHDRAWN = "withdrawn"
+    """The director took it back before it was to be started. That is no failure: it may be directed again."""
 
 
 class Cause(enum.StrEnum):
@@ -43,6 +45,7 @@ class Cause(enum.StrEnum):
     SELF_CHECK = "self-check"
     CLOSE = "close"
     FAIL = "fail"
+    WITHDRAW = "withdraw"
     FALL_BACK = "fall-back"
     """The device started from the old slot again before the new one was confirmed."""
 
@@ -54,17 +57,20 @@ TRANSITIONS: dict[tuple[Update, Cause], Update] = {
     (Update.NONE, Cause.NOTIFY): Update.NOTIFIED,
     (Update.CLOSED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.FAILED, Cause.NOTIFY): Update.NOTIFIED,
+    (Update.WITHDRAWN, Cause.NOTIFY): Update.NOTIFIED,
     (Update.NOTIFIED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.STAGED, Cause.NOTIFY): Update.NOTIFIED,
     (Update.NONE, Cause.ROLL_BACK): Update.NOTIFIED,
     (Update.CLOSED, Cause.ROLL_BACK): Update.NOTIFIED,
     (Update.FAILED, Cause.ROLL_BACK): Update.NOTIFIED,
+    (Update.WITHDRAWN, Cause.ROLL_BACK): Update.NOTIFIED,
     (Update.NOTIFIED, Cause.ROLL_BACK): Update.NOTIFIED,
     (Update.STAGED, Cause.ROLL_BACK): Update.NOTIFIED,
     (Update.SELF_CHECKED, Cause.ROLL_BACK): Update.NOTIFIED,
     (Update.NONE, Cause.RECOVER): Update.NOTIFIED,
     (Update.CLOSED, Cause.RECOVER): Update.NOTIFIED,
     (Update.FAILED, Cause.RECOVER): Update.NOTIFIED,
+    (Update.WITHDRAWN, Cause.RECOVER): Update.NOTIFIED,
     (Update.NOTIFIED, Cause.RECOVER): Update.NOTIFIED,
     (Update.STAGED, Cause.RECOVER): Update.NOTIFIED,
     (Update.SELF_CHECKED, Cause.RECOVER): Update.NOTIFIED,
@@ -78,16 +84,19 @@ TRANSITIONS: dict[tuple[Update, Cause], Update] = {
     (Update.STAGED, Cause.FAIL): Update.FAILED,
     (Update.ACTIVATED, Cause.FAIL): Update.FAILED,
     (Update.BOOTED, Cause.FAIL): Update.FAILED,
+    (Update.NOTIFIED, Cause.WITHDRAW): Update.WITHDRAWN,
+    (Update.STAGED, Cause.WITHDRAW): Update.WITHDRAWN,
 }
 
 OUTCOMES = {
     Update.SELF_CHECKED: "installed_unattested",
     Update.CLOSED: "attested",
     Update.FAILED: "failed",
+    Update.WITHDRAWN: "withdrawn",
 }
 """What has come of it, for whoever asks only that."""
 
-REPLACEABLE = frozenset({Update.NONE, Update.NOTIFIED, Update.CLOSED, Update.FAILED})
+REPLACEABLE = frozenset({Update.NONE, Update.NOTIFIED, Update.CLOSED, Update.FAILED, Update.WITHDRAWN})
 """Where another release may take its place. One that waits for its verdict gets no successor; one that is staged only
 while something holds it up (`consent.decide`).
 """

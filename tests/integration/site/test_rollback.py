@@ -127,7 +127,7 @@ async def test_a_rollback_to_what_is_installed_ends_what_is_under_way(scene: Upd
     mark = await scene.directed(WORSE)
     await scene.event("update-held-up", since=mark, code="fetch-not-found")
     mark = await sent(scene, GOOD, ROLLBACK)
-    assert (await scene.update("failed", since=mark))["reason"] == "update-withdrawn"
+    assert (await scene.update("withdrawn", since=mark))["reason"] == "update-withdrawn"
     await scene.turned_down("update-withdrawn", since=mark)
     scene.publisher.server.behave()
     await looked(scene)

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from medvouch.formats.ledger import Bundle
+from medvouch.messages import topics
 from medvouch.update.transitions import Cause
 from support.cli import Caller
 from support.fleets import Desk, desk
@@ -167,6 +168,45 @@ async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_re
     assert shown["stage"] == "done"
     code, found = await remediation(maker)
     assert (code, found["closed"]) == (0, True)
+
+
+async def test_a_halt_reaches_who_waits_and_is_no_failure(maker: Desk) -> None:
+    """The release is staged, and the ward is busy; when somebody resumes, it is directed again."""
+    ward = maker.folder / "busy"
+    ward.touch()
+    maker.site.update_settings = f'busy_command = "test ! -e {ward}"'
+    await started(maker, "all", await maker.publish(release("1.1.0")))
+    (shown,) = (await maker.rollout("step", *maker.from_collector, "--json")).json["rollouts"]
+    (first,) = maker.of(shown["decision"]["devices"])
+    scene = maker.scene(first)
+    await first.reboot()
+    mark = await maker.look(first)
+    await scene.said(topics.State(first.device, "update"), since=mark, state="staged", held_by="busy")
+
+    (shown,) = (await maker.rollout("halt", "all", "--reason", "alarms", "--json")).json["rollouts"]
+    assert maker.of(shown["published"]["withdrawn"]) == [first]
+    mark = await maker.look(first)
+    told = await scene.event("update", since=mark, state="withdrawn")
+    assert (told["outcome"], told["reason"]) == ("withdrawn", "update-withdrawn")
+    await scene.event("update-refused", since=mark, code="update-withdrawn")
+    for source in (maker.from_ledgers, maker.from_collector):
+        maker.export()
+        (shown,) = (await maker.rollout("status", *source, "--json")).json["rollouts"]
+        assert (shown["totals"]["failed"], shown["totals"]["results"]["under_way"]) == (0, 1)
+        called = await maker.rollout(
+            "recover", "--release", shown["release"], "--fleet", maker.folder / "fleet.json", *source
+        )
+        assert called.out == "no device is in quarantine\n"
+    _, found = await remediation(maker)
+    assert [each["reason"] for each in found["devices"] if each["serial"] == first.order.serial] == [
+        "the fix is withdrawn"
+    ]
+
+    ward.unlink()
+    assert (await maker.rollout("resume", "all", "--reason", "a false alarm", *maker.from_collector)).code == 0
+    (shown,) = (await maker.rollout("step", "all", *maker.from_collector, "--json")).json["rollouts"]
+    assert maker.of(shown["published"]["directed"]) == [first]
+    await maker.updated(first)
 
 
 async def test_a_device_that_lies_about_what_it_installed_proves_nothing(maker: Desk) -> None:

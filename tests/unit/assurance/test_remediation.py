@@ -128,6 +128,10 @@ OUTCOME_ROWS: list[tuple[str, Callable[[], Story], str, str]] = [
      "opted_out", "its user opted out"),
     ("failed", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.FAIL, detail="payload-mismatch: no"), "failed",
      "payload-mismatch: no"),
+    ("withdrawn", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY).wishes(Wish.POSTPONE, FIX)
+     .update(FIX, Cause.WITHDRAW), "open", "the fix is withdrawn"),
+    ("withdrawn, and directed again", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.WITHDRAW, Cause.NOTIFY)
+     .wishes(Wish.POSTPONE, FIX), "postponed", "its user put it off"),
     ("failed without a word", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.FAIL), "failed",
      "it says no more"),
     ("failed once", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.FAIL).update(FIX, *INSTALLED).judged(),

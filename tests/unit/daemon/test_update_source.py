@@ -41,11 +41,25 @@ def test_nothing_to_do_with_what_is_installed(purpose: str) -> None:
     directive = replace(DIRECTIVE, purpose=purpose, sequence=BEFORE.sequence)
     assert Present(BEFORE, None, None, 2).done(directive)
     assert not Present(BEFORE, None, None, 2).done(replace(directive, sequence=11))
-    for under_way in (Update.NOTIFIED, Update.STAGED):
-        assert present(under_way).withdrawn(directive) == (purpose == ROLLBACK)
-    assert not present(Update.NOTIFIED).withdrawn(replace(directive, sequence=9))
-    assert not present(Update.CLOSED).withdrawn(directive)
-    assert not Present(BEFORE, None, None, 2).withdrawn(directive)
+
+
+@pytest.mark.parametrize("under_way", [Update.NOTIFIED, Update.STAGED])
+def test_what_is_directed_no_more_is_withdrawn(under_way: Update) -> None:
+    back = replace(DIRECTIVE, purpose=ROLLBACK, sequence=BEFORE.sequence)
+    for gone in (None, back):
+        assert present(under_way).withdrawn(gone)
+    for other in (DIRECTIVE, replace(back, purpose=UPDATE), replace(back, sequence=9)):
+        assert not present(under_way).withdrawn(other)
+
+
+@pytest.mark.parametrize("state", set(Update) - {Update.NOTIFIED, Update.STAGED})
+def test_what_is_not_under_way_is_withdrawn_by_nothing(state: Update) -> None:
+    assert not present(state).withdrawn(None)
+    assert not Present(BEFORE, None, None, 2).withdrawn(None)
+
+
+def test_what_was_withdrawn_may_be_directed_again() -> None:
+    assert not present(Update.WITHDRAWN).done(DIRECTIVE)
 
 
 def test_what_failed_is_tried_again_only_as_a_way_out_and_once_a_directive() -> None:
