@@ -12,6 +12,7 @@ from medvouch.assurance.lineage import Makers, trace
 from medvouch.assurance.remediation import Heard
 from medvouch.attestation.results import AFFIRMING_VECTOR, Occasion, contraindicate
 from medvouch.errors import InputError
+from medvouch.formats.claims import LedgerHead
 from medvouch.formats.directive import UPDATE, Directive
 from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.enrolment import device_id
@@ -99,9 +100,11 @@ class Story:
         return self
 
     def judged(self, *, good: bool = True, runs: str | None = None) -> Story:
-        """By what it was found to run: what it says, or something else."""
+        """By what it was found to run: what it says, or something else; all entries before are confirmed."""
         release = self.runs if runs is None else runs
-        self.verdicts.append(LifeVerdict(len(self.entries), ear(self.now, self.boot, release, good=good)))
+        found = ear(self.now, self.boot, release, good=good)
+        head = LedgerHead(len(self.entries), bytes(32), 1) if good else None
+        self.verdicts.append(LifeVerdict(len(self.entries), replace(found, ledger_head=head)))
         self.say("attestation", "affirming" if good else "contraindicated", "result")
         return self
 

@@ -27,6 +27,8 @@ from medvouch.update.verification import RoleKeys, VerifiedEnvelope, verify_enve
 MACHINE = "update"
 MANIFEST, DIRECTIVE = "manifest", "directive"
 """What is attached to the entry with which an update begins."""
+SKEW_S = 300
+"""By which the clocks of device and appraiser may differ."""
 ENVELOPE, IMAGE = "envelope", "image"
 """Digests in every entry of an update."""
 
@@ -58,7 +60,10 @@ class Authorised:
 
 @dataclass(frozen=True)
 class Step:
-    """An update came to `state`: in which entry, when by the device's clock, in which boot."""
+    """An update came to `state`: in which entry, when by the device's clock, in which boot.
+
+    `clock_ok`: that was synchronised, as the device says, and no verdict contradicts it.
+    """
 
     entry: int
     state: str
@@ -143,7 +148,7 @@ def _installation(
 ) -> Installation:
     first, final = attempt[0][1], attempt[-1][1].statement
     envelope = _digest(first.statement, ENVELOPE)
-    steps = tuple(_step(number, entry.statement) for number, entry in attempt)
+    steps = tuple(_step(number, entry.statement, life.verdicts) for number, entry in attempt)
     authorised, unproven = _authorised(first, envelope, makers)
     record = records.get(envelope)
     version = record.version if record else authorised.version if authorised else ""
@@ -163,8 +168,18 @@ def _installation(
     )
 
 
-def _step(number: int, statement: Statement) -> Step:
-    return Step(number, statement.after, statement.time_ms, statement.time_source == "clock", statement.boot)
+def _step(number: int, statement: Statement, verdicts: Sequence[Verdict]) -> Step:
+    believed = statement.time_source == "clock" and _possible(number, statement.time_ms // 1000, verdicts)
+    return Step(number, statement.after, statement.time_ms, believed, statement.boot)
+
+
+def _possible(number: int, at: int, verdicts: Sequence[Verdict]) -> bool:
+    """An entry is no older than a verdict before it, and no younger than one that confirms a ledger with it."""
+    for verdict in verdicts:
+        issued, head = verdict.ear.issued_at, verdict.ear.ledger_head
+        if (verdict.entry < number and at < issued - SKEW_S) or (head and number < head.size and at > issued + SKEW_S):
+            return False
+    return True
 
 
 def _digest(statement: Statement, name: str) -> bytes:

@@ -112,7 +112,7 @@ def _direct(rollout: Rollout, number: int, reports: Reports, now: int, actor: st
     recovers = rollout.target.purpose == RECOVERY
     devices = rollout.of_wave(number)
     skipped = tuple(ueid for ueid in devices if not recovers and reports.get(ueid, DeviceReport()).quarantined)
-    known = [stale_until(rollout, reports[ueid]) + 1 for ueid in devices if ueid in reports]
+    known = [stale_until(rollout, reports[ueid], now) + 1 for ueid in devices if ueid in reports]
     since = max([now, *known])
     wave = replace(rollout.waves[number], directed=since, skipped=skipped)
     waves = (*rollout.waves[:number], wave, *rollout.waves[number + 1 :])

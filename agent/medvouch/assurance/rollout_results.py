@@ -20,6 +20,8 @@ from medvouch.update.transitions import Update
 
 Reports = Mapping[bytes, DeviceReport]
 """By UEID; who is not there was never heard of."""
+AHEAD_S = 3600
+"""By which other clocks may be ahead of the one here."""
 
 
 class Result(enum.StrEnum):
@@ -137,13 +139,14 @@ def _result(rollout: Rollout, since: int, report: DeviceReport, now: int) -> Res
 
 
 def _awaited(rollout: Rollout, since: int, report: DeviceReport, now: int) -> Result:
-    """Nothing is decided yet: what its user says, and whether it is heard of."""
+    """Nothing is decided yet: what its user says, and whether it is heard of, which is not in the future."""
+    heard_at = report.heard_at if report.heard_at <= now + AHEAD_S else 0
     said = {OPTED_OUT: Result.OPTED_OUT, POSTPONED: Result.POSTPONED}.get(report.consent)
-    if said and report.heard_at >= since:
+    if said and heard_at >= since:
         return said
-    if now - max(since, rollout.resumed, report.heard_at) >= rollout.terms.silent_s:
+    if now - max(since, rollout.resumed, heard_at) >= rollout.terms.silent_s:
         return Result.UNREACHABLE
-    return Result.UNDER_WAY if report.heard_at >= since else Result.SILENT
+    return Result.UNDER_WAY if heard_at >= since else Result.SILENT
 
 
 def _is_about(rollout: Rollout, since: int, report: DeviceReport) -> bool:
@@ -153,11 +156,14 @@ def _is_about(rollout: Rollout, since: int, report: DeviceReport) -> bool:
     return report.sequence == rollout.target.sequence and report.said_at >= since
 
 
-def stale_until(rollout: Rollout, report: DeviceReport) -> int:
-    """Until when (s since 1970) what is known of a device now must not be taken for what comes of directing it."""
+def stale_until(rollout: Rollout, report: DeviceReport, now: int) -> int:
+    """Until when (s since 1970) what is known of a device now must not be taken for what comes of directing it.
+
+    A device that dates its claims ahead would keep its whole wave from counting: no longer than AHEAD_S.
+    """
     judged = report.judged_at if report.verdict in QUARANTINING else 0
     said = report.said_at if report.sequence == rollout.target.sequence else 0
-    return max(judged, said)
+    return min(max(judged, said), now + AHEAD_S)
 
 
 def is_ours(rollout: Rollout, directive: Directive) -> bool:

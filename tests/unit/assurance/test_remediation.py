@@ -11,7 +11,7 @@ import pytest
 
 from medvouch.assurance import refusals
 from medvouch.assurance.affectedness import Affectedness, PublishedRelease, Status
-from medvouch.assurance.lineage import trace
+from medvouch.assurance.lineage import SKEW_S, trace
 from medvouch.assurance.remediation import (
     LATENCIES,
     OUTCOMES,
@@ -339,6 +339,20 @@ def test_what_nothing_proves_is_not_known() -> None:
     times = found(made.heard).times
     assert (times.notified, times.downloaded, times.installed) == (None, None, None)
     assert times.attested is not None, "that is the appraiser's clock"
+
+
+def test_times_that_a_verdict_contradicts_are_not_known() -> None:
+    """A clock that was believed to be synchronised, and jumped by ten years, or was a day behind."""
+    made = story().wait(2 * HOUR).update(FIX, *INSTALLED[:4]).wait(3650 * DAY).update(FIX, Cause.SELF_CHECK)
+    times = found(made.wait(-3650 * DAY).judged().heard).times
+    assert (times.notified is None, times.installed, times.attested) == (False, None, made.now - 60)
+    made = story().wait(2 * DAY).judged().wait(-DAY).update(FIX, *INSTALLED).wait(DAY).judged()
+    times = found(made.heard).times
+    assert (times.notified, times.downloaded, times.installed, times.attested) == (None, None, None, made.now - 60)
+    made = story().wait(2 * DAY).judged().wait(-60 - SKEW_S).update(FIX, *INSTALLED).judged()
+    assert found(made.heard).times.notified == NOW + 60 + 2 * DAY - SKEW_S
+    made = story().wait(2 * DAY).update(FIX, *INSTALLED).wait(-60 - SKEW_S).judged()
+    assert found(made.heard).times.installed == made.now - 60 + SKEW_S
 
 
 def test_since_when_its_maker_knew() -> None:

@@ -12,7 +12,7 @@ from medvouch.assurance import refusals
 from medvouch.assurance.reports import DeviceReport
 from medvouch.assurance.rollout import Act, Decision, Orders, halt, orders, resume, step
 from medvouch.assurance.rollout_planning import check_apart, in_order, plan_recovery, set_apart
-from medvouch.assurance.rollout_results import Result, Tally, results, tallies
+from medvouch.assurance.rollout_results import AHEAD_S, Result, Tally, results, tallies
 from medvouch.formats import cbor
 from medvouch.formats.directive import RECOVERY, ROLLBACK, UPDATE, Directive
 from medvouch.formats.ear import Tier
@@ -327,6 +327,25 @@ def test_what_was_known_when_it_was_directed_is_not_held_against_it() -> None:
             assert stepped(planned(), all_of(devices, other))[0].begun[0].directed == NOW
     recovers = planned(purpose=RECOVERY)
     assert stepped(recovers, all_of(devices, condemned(NOW)))[0].begun[0].directed == NOW + 1
+
+
+def test_a_device_that_dates_its_claims_ahead_keeps_its_wave_from_counting_for_an_hour_at_most() -> None:
+    liar, honest = planned().of_wave(0)
+    ahead = said(Update.STAGED, NOW + 3650 * DAY)
+    rollout, _ = stepped(planned(), {liar: ahead})
+    assert rollout.begun[0].directed == NOW + AHEAD_S + 1
+    reports = {liar: ahead, honest: condemned(NOW + 2 * HOUR)}
+    assert results(rollout, reports, NOW + 2 * HOUR)[honest] is Result.FAILED
+    assert stepped(rollout, reports, NOW + 2 * HOUR)[1].act is Act.HALT
+
+
+def test_nobody_is_heard_of_in_the_future() -> None:
+    rollout, _ = stepped(planned(), {})
+    first = rollout.of_wave(0)[0]
+    report = DeviceReport(heard_at=NOW + 3650 * DAY)
+    assert results(rollout, {first: report}, NOW)[first] is Result.SILENT
+    assert results(rollout, {first: report}, NOW + 48 * HOUR)[first] is Result.UNREACHABLE
+    assert results(rollout, {first: DeviceReport(heard_at=NOW + AHEAD_S)}, NOW)[first] is Result.UNDER_WAY
 
 
 def test_a_recovery_is_for_those_in_quarantine() -> None:
