@@ -63,6 +63,8 @@ def _say() -> Iterator[str]:
     rows = ((f"`{state}`", ", ".join(f"`{each}`" for each in consent.Reason if each in held))
             for state, held in consent.HELD.items())  # fmt: skip
     yield from _table(("state", "held by"), rows)
+    yield "\nThat an update is held up is an entry of the ledger (machine `hold`) where it is news:\n\n"
+    yield from _table(("held by", "actor"), ((f"`{reason}`", actor) for reason, actor in consent.HOLDERS.items()))
 
 
 def _roles() -> Iterator[str]:

@@ -115,6 +115,11 @@ class Story:
         self.say("consent", consent.TRANSITIONS[before, cause], cause, **named)
         return self
 
+    def waits(self, reason: str, manifest: bytes) -> Story:
+        """What holds an update up."""
+        self.say("hold", reason, "wait", envelope=hashlib.sha256(manifest).digest())
+        return self
+
     def wait(self, seconds: int) -> Story:
         self.now += seconds
         return self

@@ -16,7 +16,7 @@ from medvouch.assurance import refusals
 from medvouch.assurance.affectedness import Affectedness, PublishedRelease
 from medvouch.assurance.bundle import VerifiedLife
 from medvouch.assurance.lineage import ATTESTED_FIXED, ENVELOPE, FAILED, UNATTESTED, UNDER_WAY, Installation
-from medvouch.assurance.reports import CONSENT, INSTALLED, last_heard
+from medvouch.assurance.reports import CONSENT, HOLD, INSTALLED, last_heard
 from medvouch.errors import Refusal
 from medvouch.formats.consent import OPTED_OUT, POSTPONED
 from medvouch.formats.csaf import Vulnerability
@@ -243,6 +243,15 @@ class _Case:
         return attempts[-1] if attempts else None
 
     @cached_property
+    def held_by(self) -> str:
+        """What holds up the last attempt, since its last step; empty where nothing does."""
+        if self.attempt is None or self.heard.life is None:
+            return ""
+        since = self.heard.life.entries[self.attempt.steps[-1].entry + 1 :]
+        held = [entry.statement for entry in since if entry.statement.machine == HOLD]
+        return held[-1].after if held and held[-1].digests.get(ENVELOPE) == self.attempt.envelope else ""
+
+    @cached_property
     def available(self) -> int | None:
         """Since when there is a remedy."""
         return min((each.available for each in self.remedies if each.available is not None), default=None)
@@ -282,7 +291,10 @@ def _still_open(case: _Case) -> str:
         return "it was heard of, and its ledger is not at hand"
     if case.attempt in case.installed:
         return f"it has left the fix, and runs {case.version(case.installed[-1]) or 'what nobody released'}"
-    return f"the fix is {case.attempt.steps[-1].state}" if case.attempt else "it has not been notified of a fix"
+    if case.attempt is None:
+        return "it has not been notified of a fix"
+    held = f", and waits: {case.held_by}" if case.held_by else ""
+    return f"the fix is {case.attempt.steps[-1].state}{held}"
 
 
 def _times(case: _Case) -> Times:

@@ -17,6 +17,8 @@ from medvouch.update.transitions import Update
 
 CONSENT = "consent"
 """The machine whose states are what the user of a device says to updates."""
+HOLD = "hold"
+"""The machine whose states are what holds an update up."""
 QUARANTINING = (Tier.WARNING, Tier.CONTRAINDICATED)
 INSTALLED = (Update.SELF_CHECKED, Update.CLOSED)
 """States of an update in which it is installed, as the device says."""

@@ -1,6 +1,7 @@
 """What holds an update up at the moment: the user's wish, a maintenance window, the clinical workload.
 
-It is worked out anew whenever somebody asks, so also after a restart. `medvouch.update.consent` decides.
+It is worked out anew whenever somebody asks, so also after a restart. `medvouch.update.consent` decides. Where it is
+something else than before, that is an entry of the ledger; what ends it is the next entry of the update.
 """
 
 from __future__ import annotations
@@ -11,24 +12,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from medvouch.daemon.health import Health
+from medvouch.daemon.recording import Circumstances, Recorder
 from medvouch.daemon.reporting import Reporter
-from medvouch.daemon.standing import Standing
+from medvouch.daemon.standing import HOLD_KEY, Change, Standing
 from medvouch.daemon.trust_adoption import TrustedTime
 from medvouch.daemon.update_state import summary
 from medvouch.daemon.workload import Workload
 from medvouch.errors import EnvironmentFault
 from medvouch.formats.consent import ConsentRecord
 from medvouch.formats.directive import Directive
+from medvouch.formats.ledger import Transition
 from medvouch.formats.update import UpdateRecord
 from medvouch.messages.payloads import Fields
 from medvouch.ports import Message
-from medvouch.update.consent import Directed, Hold, Reason, Situation, decide, interrupts
+from medvouch.update.consent import HOLDERS, Directed, Hold, Reason, Situation, decide, interrupts
 from medvouch.update.transitions import Update
 from medvouch.update.windows import Windows
 
 log = logging.getLogger(__name__)
 
 COMPONENT = "maintenance-windows"
+MACHINE = "hold"
 ASK_AGAIN_S = 60.0
 """Until the workload is asked again, or the clock."""
 _ASKED_AGAIN = frozenset({Reason.BUSY, Reason.CLOCK})
@@ -47,6 +51,7 @@ class Holding:
     """Whether an update goes on; `reboot` asks for a restart of the machine and returns."""
 
     standing: Standing
+    recorder: Recorder
     reporter: Reporter
     health: Health
     time: TrustedTime
@@ -55,6 +60,8 @@ class Holding:
     reboot: Callable[[], Awaitable[None]]
     _hold: Hold | None = None
     """What held the update up when that was last worked out."""
+    _said: Reason | None = None
+    """Why it waits, as it was last told."""
 
     @property
     def held(self) -> bool:
@@ -101,7 +108,7 @@ class Holding:
 
     def over(self) -> None:
         """The update has gone on: whatever held it up holds no more."""
-        self._hold = None
+        self._hold = self._said = None
 
     async def restart(self) -> None:
         """Restart the machine, unless that has to wait; who asked for it asks again after `patience`."""
@@ -125,11 +132,30 @@ class Holding:
         """What holds from now on; it is told where it is another, or something else is `news`."""
         last, self._hold = self._hold, hold
         self._report_clock()
-        if hold and (last is None or hold.reason != last.reason):
+        if hold and hold.reason != self._said:
             log.info("the update waits: %s", hold.reason)
-            await self.reporter.event("update-held", self.state())
+            await self._say(hold)
+        self._said = hold.reason if hold else None
         if news or hold != last:
             await self.reporter.state("update", self.state())
+
+    async def _say(self, hold: Hold) -> None:
+        """In an event, and in the ledger where that has not got it; one that has ended gets nothing more."""
+        event, record = self.reporter.event_message("update-held", self.state()), self.standing.update
+        known, reason = self.standing.hold, hold.reason.value
+        if record is None or known == (reason, record.manifest.hex()) or self.standing.closed:
+            await self.recorder.keep({}, [event])
+            return
+        windows = [f"windows {self.windows}"] if hold.reason is Reason.WINDOW else []
+        until = [f"until {hold.until} (s since 1970)"] if hold.until else []
+        around = Circumstances(
+            actor=HOLDERS[hold.reason],
+            owner=self.standing.owner,
+            named={"envelope": record.manifest},
+            detail=", ".join(windows + until),
+        )
+        kept = {HOLD_KEY: f"{reason} {record.manifest.hex()}".encode()}
+        await self.recorder.record(Change(Transition(MACHINE, known[0], reason, "wait"), kept), around, [event])
 
     def available(self, record: UpdateRecord, data: bytes) -> Message:
         """`event/update-available` of a release that was directed by these bytes, and whether it is going to wait."""

@@ -30,6 +30,7 @@ RECEIPT_KEY = "receipt"
 UPDATE_KEY = "update"
 DIRECTIVE_KEY = "directive"
 CONSENT_KEY = "consent"
+HOLD_KEY = "hold"
 PARTS_KEY = "update-parts"
 REPORT_KEY = "suit-report"
 INSTALLED_KEY = "installed"
@@ -94,6 +95,12 @@ class Standing:
     def consent(self) -> ConsentRecord:
         """What the user wants of updates."""
         return self._read(CONSENT_KEY, ConsentRecord.parse) or ConsentRecord()
+
+    @property
+    def hold(self) -> tuple[str, str]:
+        """What last held an update up, as the ledger has it: the reason, and the SHA-256 of the envelope."""
+        reason, _, manifest = (self._read(HOLD_KEY, bytes.decode) or "").partition(" ")
+        return reason, manifest
 
     @property
     def parts(self) -> PartsRecord | None:

@@ -94,7 +94,9 @@ class UpdateAssembly:
 
     def _holding(self, time: TrustedTime) -> Holding:
         parts, workload = self.parts, Workload(self.parts.busy, self.health)
-        return Holding(self.standing, self.reporter, self.health, time, parts.windows, workload, parts.reboot)
+        return Holding(
+            self.standing, self.recorder, self.reporter, self.health, time, parts.windows, workload, parts.reboot
+        )
 
     def _repository(self, mirrors: Mirrors) -> Refreshing:
         version, check = self.parts.trust_version, self.parts.check_trust

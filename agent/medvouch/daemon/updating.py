@@ -134,7 +134,7 @@ class Updating:
         else:
             running = await in_thread(self._staging.slots.running)
             detail = f"slot {record.slot} did not start, {running} is running again"
-            await self._fail(record, Refusal(refusals.SLOT_FELL_BACK, detail))
+            await self._end(record, Refusal(refusals.SLOT_FELL_BACK, detail))
 
     async def _settle_booted(self, record: UpdateRecord, tried: bool) -> None:
         if tried:
@@ -143,7 +143,7 @@ class Updating:
             await self._move(record, Cause.FALL_BACK)
         else:
             detail = f"slot {record.slot} was started {record.tries} times and never confirmed"
-            await self._fail(record, Refusal(refusals.SLOT_FELL_BACK, detail))
+            await self._end(record, Refusal(refusals.SLOT_FELL_BACK, detail))
 
     async def _self_check(self, record: UpdateRecord) -> None:
         evidence = await self._check.evidence()
@@ -155,7 +155,7 @@ class Updating:
             await self._way(record).validate(record)
         except (Refusal, InputError) as error:
             log.error("self-check of %s: %s", record.version, error)
-            await self._fail(record, error, {"evidence": evidence})
+            await self._end(record, error, {"evidence": evidence})
             await self._leave(record)
             return
         await self._way(record).confirm(record)
@@ -263,7 +263,7 @@ class Updating:
             if record.state == Update.STAGED and not await self._holding.holds():
                 await self._activate(record)
         except (Refusal, InputError) as error:
-            await self._fail(record, error)
+            await self._end(record, error)
             raise
 
     async def _chosen(self, last: UpdateRecord | None, only: str) -> UpdateRecord | None:
@@ -275,7 +275,7 @@ class Updating:
             offer = await in_thread(self._source.look, present)
         except Refusal as error:
             if under_way and error.kind is UPDATE_WITHDRAWN:
-                await self._end(under_way, Cause.WITHDRAW, error, actor="director")
+                await self._end(under_way, error, cause=Cause.WITHDRAW, actor="director")
             raise
         if offer is None:
             return under_way
@@ -342,18 +342,15 @@ class Updating:
             if self._data.waits:
                 self._nudge.set()
 
-    async def _fail(self, record: UpdateRecord, error: MedvouchError, attachments: Attachments | None = None) -> None:
-        await self._end(record, Cause.FAIL, error, attachments)
-
     async def _end(
         self,
         record: UpdateRecord,
-        cause: Cause,
         error: MedvouchError,
         attachments: Attachments | None = None,
+        *,
+        cause: Cause = Cause.FAIL,
         actor: str = "agent",
     ) -> None:
-        """It comes to nothing."""
         ended, last = replace(record, code=error.code), self._standing.suit_report
         report = last and self._way(record).failure(last, record, error)
         detail = f"{error.code}: {error.detail}"

@@ -134,6 +134,15 @@ class Reason(enum.StrEnum):
     BUSY = "busy"
 
 
+HOLDERS: Mapping[Reason, str] = {
+    Reason.OPTED_OUT: "user",
+    Reason.POSTPONED: "user",
+    Reason.CLOCK: "agent",
+    Reason.WINDOW: "configuration",
+    Reason.BUSY: "workload",
+}
+"""Who keeps an update waiting, as the ledger says it."""
+
 _INTERRUPTION = frozenset({Reason.BUSY})
 _RESTART = _INTERRUPTION | {Reason.CLOCK, Reason.WINDOW}
 HELD: Mapping[Update, frozenset[Reason]] = {

@@ -55,18 +55,23 @@ def _malformed(text: str) -> InputError:
 
 @dataclass(frozen=True)
 class Windows:
-    """All of them; none at all: it suits always."""
+    """All of them, and the `texts` that they were written as; none at all: it suits always."""
 
     windows: tuple[Window, ...] = ()
     zone: tzinfo = UTC
+    texts: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, texts: Iterable[str], zone: tzinfo = UTC) -> Self:
         """Raises InputError `window-malformed`, `window-limit`."""
+        texts = tuple(texts)
         windows = tuple(Window.parse(text) for text in texts)
         if len(windows) > MAX_WINDOWS:
             raise InputError("window-limit", f"{len(windows)} where at most {MAX_WINDOWS} are allowed")
-        return cls(windows, zone)
+        return cls(windows, zone, texts)
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.texts)} ({self.zone})"
 
     def opening(self, now: int) -> int:
         """When they are open from `now` on (s since 1970): `now` itself where they are."""

@@ -22,6 +22,7 @@ from medvouch.daemon.exporting import export
 from medvouch.daemon.staging import Staging
 from medvouch.errors import InputError, Refusal, StorageFault
 from medvouch.formats.directive import RECOVERY, Directive
+from medvouch.formats.ledger import Statement
 from medvouch.formats.update import UpdateRecord
 from medvouch.messages import topics
 from medvouch_sim.clocks import WrongClock
@@ -96,15 +97,24 @@ async def killed(scene: Updatable) -> int:
     return mark
 
 
-def wishes(scene: Updatable) -> list[tuple[str, str, str, str]]:
-    """What the ledger proves of them, checked as an auditor does: from, to, cause, actor."""
+def told(scene: Updatable, machine: str) -> list[Statement]:
+    """What the ledger proves, checked as an auditor does."""
     data = export(scene.agent._store, scene.device)
     life = verified_life(data, scene.site.trust, device=scene.device, at=int(time.time()) + 60)
-    told = [entry.statement for entry in life.entries if entry.statement.machine == "consent"]
-    record = scene.agent.standing.update
+    return [entry.statement for entry in life.entries if entry.statement.machine == machine]
+
+
+def holds(scene: Updatable) -> list[tuple[str, str, str]]:
+    """What held updates up by the ledger: from, to, by whom."""
+    return [(each.before, each.after, each.actor) for each in told(scene, "hold")]
+
+
+def wishes(scene: Updatable) -> list[tuple[str, str, str, str]]:
+    """Wishes by the ledger: from, to, cause, actor."""
+    wished, record = told(scene, "consent"), scene.agent.standing.update
     assert record is not None
-    assert all(each.digests.get("envelope") in (None, record.manifest) for each in told)
-    return [(each.before, each.after, each.cause, each.actor) for each in told]
+    assert all(each.digests.get("envelope") in (None, record.manifest) for each in wished)
+    return [(each.before, each.after, each.cause, each.actor) for each in wished]
 
 
 async def test_who_opts_out_is_told_and_installs_when_they_want(scene: Updatable) -> None:
@@ -138,6 +148,7 @@ async def test_who_opts_out_is_told_and_installs_when_they_want(scene: Updatable
     assert (await scene.event("update-held", since=mark))["version"] == "1.1.1"
     assert (await wished(scene, "opt-in"))["wish"] == "automatic"
     await scene.update("activated", since=mark)
+    assert holds(scene) == [("", "opted-out", "user"), ("opted-out", "opted-out", "user")], "two releases waited"
 
 
 async def test_a_postponement_holds_and_lapses(scene: Updatable, ward: Ward) -> None:
@@ -163,6 +174,11 @@ async def test_a_postponement_holds_and_lapses(scene: Updatable, ward: Ward) -> 
         ("postponed", "automatic", "lapse", "agent"),
     ]
     assert fetched(scene) == 1
+    assert holds(scene) == [("", "busy", "workload"), ("busy", "postponed", "user")]
+    held = told(scene, "hold")[-1]
+    record = scene.agent.standing.update
+    assert record is not None
+    assert (held.digests, held.detail) == ({"envelope": record.manifest}, f"until {limit} (s since 1970)")
 
 
 async def test_a_limit_that_is_signed_anew_ends_a_postponement(scene: Updatable, ward: Ward) -> None:
@@ -348,6 +364,10 @@ async def test_a_window_holds_the_restart(scene: Updatable) -> None:
     mark = await killed(scene)
     await scene.state("update", since=mark, state="staged", held_by="window-closed")
     left = begins.timestamp() - time.time() - 1.5
+    (held,) = told(scene, "hold")
+    assert (held.after, held.actor) == ("window-closed", "configuration")
+    settings = f"windows {scene.site.update_settings.split(chr(34))[1]} (Asia/Kolkata)"
+    assert held.detail == f"{settings}, until {int(begins.timestamp())} (s since 1970)"
     scene.gateway.clock = WrongClock(int(left * 1000), sure=True)
     mark = await killed(scene)
     await scene.state("update", since=mark, state="staged")

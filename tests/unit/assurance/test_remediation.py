@@ -139,6 +139,12 @@ OUTCOME_ROWS: list[tuple[str, Callable[[], Story], str, str]] = [
     ("failed, trying again", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.FAIL, Cause.NOTIFY), "open",
      "the fix is notified"),
     ("under way", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.STAGE), "open", "the fix is staged"),
+    ("held up", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY, Cause.STAGE).waits("busy", FIX)
+     .waits("window-closed", FIX), "open", "the fix is staged, and waits: window-closed"),
+    ("held up no more", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY).waits("opted-out", FIX)
+     .update(FIX, Cause.STAGE), "open", "the fix is staged"),
+    ("held up with another", lambda: story().wait(DAY).update(FIX, Cause.NOTIFY).waits("busy", NEXT), "open",
+     "the fix is notified"),
     ("heard of", lambda: story().wait(DAY).judged(), "open", "it has not been notified of a fix"),
     ("silent", story, "unreachable", "nothing was heard of it since the fix was available"),
     ("failed with what is no fix", lambda: story().update(BAD, Cause.NOTIFY, Cause.FAIL), "unreachable",

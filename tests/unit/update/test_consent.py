@@ -10,6 +10,7 @@ from medvouch.formats.consent import AUTOMATIC, OPTED_OUT, POSTPONED, ConsentRec
 from medvouch.formats.directive import RECOVERY, ROLLBACK, UPDATE
 from medvouch.update import refusals
 from medvouch.update.consent import (
+    HOLDERS,
     TRANSITIONS,
     WAITING,
     Cause,
@@ -186,6 +187,10 @@ def test_a_way_out_and_what_is_wanted_at_once_wait_for_the_workload_alone(around
     assert decide(replace(around, busy=False)) is None
     notified = replace(around, release=replace(around.release, state=Update.NOTIFIED))
     assert decide(notified) is None, "nothing is interrupted by a download"
+
+
+def test_whoever_keeps_an_update_waiting_has_a_name() -> None:
+    assert set(HOLDERS) == set(Reason)
 
 
 def test_what_is_wanted_at_once_is_this_release_and_no_other() -> None:

@@ -107,6 +107,12 @@ def test_the_first_of_several() -> None:
     assert windows.opening(at("2026-12-01T12:00")) == at("2026-12-02T03:00")
 
 
+def test_they_are_told_as_they_were_written() -> None:
+    assert str(Windows.parse(["Mon-Fri 02:00-04:00", "Sun 00:00-24:00"], BERLIN)) == (
+        "Mon-Fri 02:00-04:00, Sun 00:00-24:00 (Europe/Berlin)"
+    )
+
+
 def test_hours_are_those_of_the_zone() -> None:
     windows = Windows.parse(["Mon-Sun 02:00-04:00"], BERLIN)
     assert windows.opening(at("2026-12-01T00:30")) == at("2026-12-01T01:00")
