@@ -94,7 +94,8 @@ def _is_command(value: str) -> bool:
         return False
 
 
-Command = Annotated[str, Rule(lambda v: v == "" or _is_command(v), f"a command of up to {MAX_COMMAND} characters")]
+_A_COMMAND = f"a command of up to {MAX_COMMAND} characters"
+Command = Annotated[str, Rule(lambda v: v == "" or _is_command(v), _A_COMMAND)]
 
 
 def _are_windows(values: tuple[str, ...]) -> bool:
@@ -235,7 +236,7 @@ class UpdateConfig:
     windows: MaintenanceWindows = ()
     timezone: TimeZone = "UTC"
     busy_command: Command = ""
-    reboot_command: Annotated[str, _text(MAX_NAME)] = "systemctl reboot"
+    reboot_command: Annotated[str, Rule(_is_command, _A_COMMAND)] = "systemctl reboot"
     migrate_command: Command = ""
     migrate_timeout: Patience = 600
     esp_loader: AnyFile = ""

@@ -59,8 +59,7 @@ class Consent:
     def status(self) -> Fields:
         """`state/update`, and until when the release that waits may be put off."""
         release = self.holding.release
-        limit = release.defer_until if release and release.state in WAITING[Cause.POSTPONE] else 0
-        return {**self.holding.state(), "defer_until": limit or None}
+        return {**self.holding.state(), "defer_until": (release.deferrable_until or None) if release else None}
 
     async def change(self, order: Order, actor: str, attachments: Attachments | None = None) -> Fields:
         """Record what `actor` wants. Raises Refusal `consent-not-allowed`, `update-not-waiting`, `postpone-*`."""

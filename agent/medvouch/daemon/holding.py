@@ -167,7 +167,7 @@ class Holding:
             "sequence": record.sequence,
             "security_epoch": record.security_epoch,
             "purpose": directive.purpose,
-            "defer_until": directive.defer_until or None,
+            "defer_until": release.deferrable_until or None,
             "waits": hold is not None,
             **_told(consent, hold),
         }

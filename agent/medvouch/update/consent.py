@@ -85,6 +85,11 @@ class Directed:
     purpose: str = UPDATE
     defer_until: int = 0
 
+    @property
+    def deferrable_until(self) -> int:
+        """Until when it may be put off as it stands now (s since 1970), 0: not at all; nobody puts off a way out."""
+        return self.defer_until if self.purpose != RECOVERY and self.state in WAITING[Cause.POSTPONE] else 0
+
 
 def changed(now: ConsentRecord, cause: Cause, until: int, release: Directed | None, at: int) -> ConsentRecord:
     """The wish after somebody said so at a time (s since 1970); `until` of a postponement.
@@ -103,7 +108,7 @@ def changed(now: ConsentRecord, cause: Cause, until: int, release: Directed | No
 
 
 def _check_postponement(until: int, release: Directed, at: int) -> None:
-    if release.purpose == RECOVERY or not release.defer_until:
+    if not release.deferrable_until:
         detail = f"its directive, for {release.purpose!r}, has no date to put it off to"
         raise Refusal(refusals.POSTPONE_NOT_ALLOWED, detail)
     if until > release.defer_until:

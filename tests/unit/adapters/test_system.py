@@ -61,6 +61,12 @@ async def test_a_hook_that_says_something_else(command: str) -> None:
     assert caught.value.code == "busy-unknown"
 
 
+async def test_what_it_prints_counts_for_nothing() -> None:
+    for status in (0, 1):
+        script = f"head -c 300000 /dev/zero; echo free busy 0 1 >&2; exit {status}"
+        assert await ask_whether_busy(f"sh -c {shlex.quote(script)}") is bool(status)
+
+
 async def test_no_shell_looks_at_it() -> None:
     assert await ask_whether_busy("true && false") is False
 

@@ -218,7 +218,10 @@ def test_a_conf_d_that_is_no_folder_is_none(tmp_path: Path) -> None:
                 "migrate_timeout = 86401",
             )
         ),
-        ("[broker]", "[update]\nreboot_command = ''\n[broker]", "config-wrong-value", "update.reboot_command must be"),
+        *(
+            ("[broker]", f"[update]\nreboot_command = {text}\n[broker]", "config-wrong-value", "reboot_command must be")
+            for text in ("''", "' '", "'\"unended'")
+        ),
         ('"MV-100"', '"\\ud800"', "config-syntax", "mend the TOML"),
     ],
 )

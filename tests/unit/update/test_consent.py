@@ -99,6 +99,13 @@ def test_a_postponement_that_nobody_allows() -> None:
     assert_refused(refusals.POSTPONE_NOT_ALLOWED, postponed, NOW + 1, replace(RELEASE, purpose=RECOVERY))
 
 
+@pytest.mark.parametrize("state", Update)
+def test_until_when_a_release_may_be_put_off(state: Update) -> None:
+    waits = replace(RELEASE, state=state)
+    assert waits.deferrable_until == (LIMIT if state in (Update.NOTIFIED, Update.STAGED) else 0)
+    assert replace(waits, purpose=RECOVERY).deferrable_until == 0
+
+
 def test_a_postponement_to_yesterday() -> None:
     assert_refused(refusals.POSTPONE_NOT_AHEAD, postponed, NOW)
 
