@@ -90,6 +90,7 @@ from medvouch.formats.trust import TrustDocument
 from medvouch.formats.tuf_versions import Versions
 from medvouch.formats.update import FetchJournal, InstalledRelease, PartsRecord, UpdateRecord
 from medvouch.formats.version import parse_version
+from medvouch.formats.version_range import read_range
 from medvouch.messages import payloads, topics
 from medvouch.release.apart import read_document
 from medvouch.release.draft import Draft
@@ -355,5 +356,6 @@ TARGETS: Mapping[str, Target] = {
     "update": exact(UpdateRecord.parse, InstalledRelease.parse, PartsRecord.parse, FetchJournal.parse),
     "url": Target(written(Url.parse)),
     "version": Target(written(parse_version)),
+    "version-range": Target(written(read_range)),
     "windows": Target(written(_windows)),
 }

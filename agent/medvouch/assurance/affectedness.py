@@ -78,7 +78,7 @@ class Affectedness:
 
     def _said(self, model: str, version: str, vulnerability: Vulnerability) -> Iterator[Status]:
         for document in self._documents:
-            products = document.versions.get((model, version), frozenset())
+            products = document.of(model, version)
             for each in document.vulnerabilities:
                 if each.names & vulnerability.names:
                     yield from _statuses(each, products)

@@ -264,6 +264,39 @@ def test_what_a_version_has_is_said_by_the_first_who_says_it() -> None:
         assert Affectedness(of, releases).status("MV-100", version, vulnerability) is status, (version, status)
 
 
+def test_an_advisory_that_speaks_of_ranges() -> None:
+    """`ranged` says of which product ids which versions are; what it cannot say for certain counts as affected."""
+
+    def ranged(affected: str, fixed: str) -> Csaf:
+        document = documents.advisory()
+        named = {BEFORE: affected, PRODUCT: fixed}
+        branches = [
+            {"category": "product_version_range", "name": text, "product": {"name": name, "product_id": name}}
+            for name, text in named.items()
+        ]
+        document["product_tree"]["branches"][0]["branches"] = branches
+        return Csaf.parse(encoded(document), ADVISORY)
+
+    of = ranged("vers:generic/>=1.0.0|<1.1.0", "vers:generic/<1.0.0|>=1.1.0")
+    vulnerability = of.vulnerabilities[0]
+    rows = [
+        (of, "0.9", Status.FIXED),
+        (of, "1.0.0", Status.AFFECTED),
+        (of, "1.0.9", Status.AFFECTED),
+        (of, "1.1.0", Status.FIXED),
+        (of, "1.1", Status.AFFECTED),
+        (of, "", Status.AFFECTED),
+        (ranged("<1.1.0", ">=1.1.0"), "1.1.0", Status.AFFECTED),
+        (ranged("vers:all/*", "vers:generic/>=1.1.0"), "1.1.0", Status.AFFECTED),
+    ]
+    for document, version, status in rows:
+        assert Affectedness(document, ()).status("MV-100", version, vulnerability) is status, version
+        assert Affectedness(document, ()).status("MV-200", version, vulnerability) is Status.AFFECTED
+    assert found(story().heard, advised(of), version="0.9").outcome == "not_affected"
+    assert found(story().heard, advised(of), version="1.0.7").outcome == "unreachable"
+    assert found(fixed().judged().heard, advised(of)).outcome == "attested_fixed"
+
+
 def test_a_fix_of_one_hole_of_two_is_none() -> None:
     document = documents.advisory()
     other = {"cve": "CVE-2026-0002", "notes": [], "product_status": {"known_affected": [BEFORE, PRODUCT]}}
