@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvouch.cli.parsing import (
@@ -129,7 +128,8 @@ def _add_reason(parser: argparse.ArgumentParser, *, required: bool = True) -> No
 
 
 def _add_repository(parser: argparse.ArgumentParser, *, keys: bool = False) -> None:
-    parser.add_argument("--repository", required=True, type=Path, metavar="DIR", help="directory that is served")
+    what = "directory that is served"
+    parser.add_argument("--repository", required=True, type=existing_folder, metavar="DIR", help=what)
     if keys:
         parser.add_argument("--keys", required=True, type=existing_folder, metavar="DIR", help=KEYS_HELP)
 

@@ -338,6 +338,11 @@ def test_mistakes(begun: Desk) -> None:
     assert (begun.folder / "repository" / "metadata" / "timestamp.json").read_bytes() == before
 
 
+def test_a_repository_that_is_not_there_has_no_rollouts_to_be_fine(begun: Desk) -> None:
+    called = begun.medvouch("release", "rollout", "status", "--repository", begun.folder / "none")
+    assert (called.code, called.out, "there is no directory" in called.err) == (2, "", True)
+
+
 @pytest.mark.parametrize(
     ("name", "code"), [("notes", "cbor-truncated"), ("bare.suit", "manifest-incomplete"), ("none", "target-unknown")]
 )
