@@ -117,6 +117,17 @@ class Desk:
             with contextlib.closing(SqliteStore(gateway.state_dir / "state.db")) as store:
                 (self.folder / "lives" / f"{gateway.name}.cbor").write_bytes(export(store, gateway.device))
 
+    async def remediation(self, *more: object) -> tuple[int, Any]:
+        """`medvouch ledger remediation` of the advisory of 1.1.0, by the ledgers as they are now: exit code, JSON."""
+        self.export()
+        called = await self.call(
+            "ledger", "remediation", "--advisory", self.folder / "1.1.0" / "advisory.json",
+            "--fleet", self.folder / "fleet.json", *self.from_ledgers,
+            "--repository", self.publisher.directory, "--root", self.publisher.root_path, "--json", *more,
+        )  # fmt: skip
+        assert called.err == ""
+        return called.code, called.json
+
 
 @asynccontextmanager
 async def desk(directory: Path, medvouch: Caller, count: int = 3) -> AsyncIterator[Desk]:

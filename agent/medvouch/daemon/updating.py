@@ -123,7 +123,7 @@ class Updating:
             await self._settle_activated(record, tried)
         elif state is Update.BOOTED:
             await self._settle_booted(record, tried)
-        elif state is Update.FAILED and tried:
+        elif state in (Update.FAILED, Update.WITHDRAWN) and tried:
             await self._leave(record)
 
     async def _settle_activated(self, record: UpdateRecord, tried: bool) -> None:

@@ -6,12 +6,17 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from medvouch.daemon.updating import Updating
+from medvouch.errors import StorageFault
 from medvouch.formats.directive import RECOVERY, ROLLBACK, Directive
-from medvouch.formats.update import InstalledRelease
+from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.messages import topics
+from medvouch.update.transitions import Cause
 from medvouch_sim.publisher import Release
 from medvouch_sim.repository_server import Exchange
 from support.sites import eventually
@@ -133,4 +138,41 @@ async def test_a_rollback_to_what_is_installed_ends_what_is_under_way(scene: Upd
     await looked(scene)
     assert scene.agent.standing.installed.sequence == 2
     mark = await scene.directed(replace(WORSE, version="1.1.2", sequence=4))
+    await scene.update("activated", since=mark)
+
+
+async def test_a_directive_that_is_gone_ends_what_waits_and_what_was_armed_unrecorded_is_left(
+    scene: Updatable, tmp_path: Path
+) -> None:
+    """A fault came between the boot record and the ledger: the slot is armed, and said to be staged."""
+    busy = tmp_path / "busy"
+    await scene.with_settings(f'busy_command = "test ! -e {busy}"')
+    moved = Updating._move
+
+    async def stop(self: Updating, record: UpdateRecord, cause: Cause, **options: Any) -> UpdateRecord:
+        if cause is Cause.ACTIVATE:
+            raise StorageFault("state-full", "no space", remedy="none")
+        return await moved(self, record, cause, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Updating, "_move", stop)
+        mark = await scene.directed(GOOD)
+        await scene.event("update-held-up", since=mark, code="state-full")
+    busy.touch()
+    scene.publisher.repository.withdraw(scene.device)
+    scene.publisher.repository.publish(scene.publisher.now)
+    await scene.look()
+    await scene.update("withdrawn", since=mark)
+    assert [each.actor for each in ledger(scene) if each.machine == "update"][-1] == "director"
+    busy.unlink()
+    armed = scene.gateway.slots.activated()
+    assert armed is not None
+    mark = scene.mark
+    await scene.gateway.reboot()
+    await scene.state("update", since=mark, state="withdrawn")
+    await scene.gateway.reboot()
+    await scene.state("health", since=mark)
+    assert scene.gateway.slots.running() != armed
+    assert scene.agent.standing.installed.sequence == 0
+    mark = await scene.directed(GOOD)
     await scene.update("activated", since=mark)

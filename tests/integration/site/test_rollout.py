@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -52,17 +51,6 @@ async def started(maker: Desk, name: str, target: str) -> None:
     assert called.code == 0, called.err
 
 
-async def remediation(maker: Desk, *more: object) -> tuple[int, Any]:
-    maker.export()
-    called = await maker.call(
-        "ledger", "remediation", "--advisory", maker.folder / "1.1.0" / "advisory.json",
-        "--fleet", maker.folder / "fleet.json", *maker.from_ledgers,
-        "--repository", maker.publisher.directory, "--root", maker.publisher.root_path, "--json", *more,
-    )  # fmt: skip
-    assert called.err == ""
-    return called.code, called.json
-
-
 async def test_a_wave_of_one_and_then_the_rest(maker: Desk) -> None:
     """By the ledgers of the gateways alone; in the end they prove that the advisory is closed."""
     target = await maker.publish(release("1.1.0"))
@@ -81,7 +69,7 @@ async def test_a_wave_of_one_and_then_the_rest(maker: Desk) -> None:
     assert shown["decision"]["because"] == "wave 2 of 2: 2 devices"
     assert sorted(maker.of(shown["decision"]["devices"]), key=lambda each: each.name) == others
     assert [gateway.release for gateway in others] == ["1.0.0", "1.0.0"]
-    code, found = await remediation(maker)
+    code, found = await maker.remediation()
     assert (code, found["closed"]) == (1, False)
 
     await asyncio.gather(*(maker.updated(gateway) for gateway in others))
@@ -89,7 +77,7 @@ async def test_a_wave_of_one_and_then_the_rest(maker: Desk) -> None:
     both = (*maker.from_ledgers, *maker.from_collector)
     (shown,) = (await maker.rollout("step", *both, "--json")).json["rollouts"]
     assert (shown["stage"], shown["totals"]["results"]["attested"]) == ("done", 3)
-    code, found = await remediation(maker, *maker.from_collector)
+    code, found = await maker.remediation(*maker.from_collector)
     assert (code, found["closed"]) == (0, True)
     assert {each["outcome"] for each in found["devices"]} == {"attested_fixed"}
     for each in found["devices"]:
@@ -99,7 +87,7 @@ async def test_a_wave_of_one_and_then_the_rest(maker: Desk) -> None:
 
     fleet = json.loads((maker.folder / "fleet.json").read_text())
     (maker.folder / "fleet.json").write_text(json.dumps({"devices": fleet["devices"][1:]}))
-    code, refused = await remediation(maker)
+    code, refused = await maker.remediation()
     assert (code, refused["error"]["code"]) == (1, "fleet-incomplete")
 
 
@@ -143,7 +131,7 @@ async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_re
     for gateway in others:
         assert (await maker.collector.challenger.challenge(gateway.device)).error is None
         await maker.scene(gateway).event("attestation")
-    code, found = await remediation(maker)
+    code, found = await maker.remediation()
     outcomes = {each["serial"]: (each["outcome"], each["reason"]) for each in found["devices"]}
     assert (code, outcomes) == (
         1,
@@ -166,7 +154,7 @@ async def test_a_broken_release_halts_after_its_first_wave_and_who_took_it_is_re
     assert sorted(directed, key=lambda each: each.name) == others
     (shown,) = (await maker.rollout("step", "mended", *maker.from_collector, "--json")).json["rollouts"]
     assert shown["stage"] == "done"
-    code, found = await remediation(maker)
+    code, found = await maker.remediation()
     assert (code, found["closed"]) == (0, True)
 
 
@@ -197,7 +185,7 @@ async def test_a_halt_reaches_who_waits_and_is_no_failure(maker: Desk) -> None:
             "recover", "--release", shown["release"], "--fleet", maker.folder / "fleet.json", *source
         )
         assert called.out == "no device is in quarantine\n"
-    _, found = await remediation(maker)
+    _, found = await maker.remediation()
     assert [each["reason"] for each in found["devices"] if each["serial"] == first.order.serial] == [
         "the fix is withdrawn"
     ]
@@ -226,7 +214,7 @@ async def test_a_device_that_lies_about_what_it_installed_proves_nothing(maker: 
     assert (await maker.collector.challenger.challenge(liar.device)).error is None
     await scene.event("update", since=mark, state="closed")
 
-    code, found = await remediation(maker, *maker.from_collector)
+    code, found = await maker.remediation(*maker.from_collector)
     outcome = next(each["outcome"] for each in found["devices"] if each["serial"] == liar.order.serial)
     assert (code, outcome, found["closed"]) == (1, "installed_unattested", False)
     for source in (maker.from_ledgers, maker.from_collector):
