@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from medvouch.cli import wiring
 from medvouch.daemon.updating import Updating
 from medvouch.errors import StorageFault
 from medvouch.formats.directive import RECOVERY, ROLLBACK, Directive
@@ -167,9 +168,17 @@ async def test_a_directive_that_is_gone_ends_what_waits_and_what_was_armed_unrec
     busy.unlink()
     armed = scene.gateway.slots.activated()
     assert armed is not None
-    mark = scene.mark
-    await scene.gateway.reboot()
-    await scene.state("update", since=mark, state="withdrawn")
+    left: list[str] = []
+
+    async def restart(command: str) -> None:
+        left.append(command)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "run_command", restart)
+        mark = scene.mark
+        await scene.gateway.reboot()
+        assert scene.gateway.slots.running() == armed
+        await eventually(lambda: left != [])
     await scene.gateway.reboot()
     await scene.state("health", since=mark)
     assert scene.gateway.slots.running() != armed
