@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from medvouch.assurance import refusals
 from medvouch.assurance.reports import DeviceReport
 from medvouch.assurance.rollout_results import (
+    FAILURES,
     HAS_IT,
     OUT,
     STILL_DIRECTED,
@@ -148,7 +149,7 @@ def resume(rollout: Rollout, reports: Reports, now: int, actor: str, reason: str
     """It runs again; who has failed by now is not held against it any more. Raises Refusal `rollout-not-halted`."""
     if rollout.stage != HALTED:
         raise Refusal(refusals.ROLLOUT_NOT_HALTED, f"it is {rollout.stage}", place=rollout.name)
-    failed = (ueid for ueid, result in results(rollout, reports, now).items() if result is Result.FAILED)
+    failed = (ueid for ueid, result in results(rollout, reports, now).items() if result in FAILURES)
     forgiven = (*rollout.forgiven, *failed)
     moved = replace(rollout, stage=RUNNING, resumed=now, forgiven=forgiven)
     return _noted(moved, Note(now, actor, RESUMED, reason))
@@ -160,7 +161,9 @@ def _noted(rollout: Rollout, note: Note) -> Rollout:
 
 def _rate(tally: Tally, terms: Terms) -> str:
     limit = f"at most {terms.max_failures / 100:g} % may"
-    return f"{tally.failed} of {tally.reported} that reported failed, of {tally.directed} directed ({limit})"
+    lost = tally.counts.get(Result.LOST, 0)
+    silent = f", {lost} by falling silent" if lost else ""
+    return f"{tally.failed} of {tally.reported} that reported failed{silent}, of {tally.directed} directed ({limit})"
 
 
 def _lacking(tally: Tally, number: int, lacking: int) -> str:

@@ -1,7 +1,7 @@
 """What has come of a rollout so far: by device, and counted.
 
 What counts is what was heard after a device was directed. It is a success when a verdict proves that the release runs;
-a failure needs less: the device's word, or a bad verdict.
+a failure needs less: the device's word, a bad verdict, or that it took the release and was heard of no more.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Result(enum.StrEnum):
     """The device says that it runs, and nothing proves it."""
     FAILED = "failed"
     """The device says so, or was judged badly since it was directed."""
+    LOST = "lost"
+    """It had armed the release or started it, and nothing was heard of it for longer than the terms say."""
     FORGIVEN = "failed_before"
     """It had failed when somebody resumed the rollout."""
     POSTPONED = "postponed"
@@ -42,18 +44,23 @@ class Result(enum.StrEnum):
     SILENT = "silent"
     """Nothing was heard of it yet."""
     UNREACHABLE = "unreachable"
-    """Nothing was heard of it for longer than the terms say."""
+    """Nothing was heard of it for longer than the terms say; what it runs is what it ran, as far as that is known."""
     QUARANTINED = "quarantined"
     """It was in quarantine when its wave was directed, and was not."""
 
 
 SETTLED = frozenset(Result) - {Result.UNATTESTED, Result.POSTPONED, Result.UNDER_WAY, Result.SILENT}
 """Nothing more is awaited of these."""
-STILL_DIRECTED = frozenset({Result.POSTPONED, Result.OPTED_OUT, Result.UNDER_WAY, Result.SILENT, Result.UNREACHABLE})
+STILL_DIRECTED = frozenset(
+    {Result.POSTPONED, Result.OPTED_OUT, Result.UNDER_WAY, Result.SILENT, Result.UNREACHABLE, Result.LOST}
+)
 """Whose directive is to stand, as long as the rollout runs."""
+FAILURES = frozenset({Result.FAILED, Result.LOST})
 OUT = frozenset({Result.UNREACHABLE, Result.OPTED_OUT, Result.QUARANTINED})
 """From whom no report can be expected."""
 HAS_IT = frozenset({Result.ATTESTED, Result.UNATTESTED})
+TAKEN = frozenset({Update.ACTIVATED, Update.BOOTED, *INSTALLED})
+"""States of an update in which the next start is of the release, or the last one was."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,8 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """How many failed."""
-        return self.counts.get(Result.FAILED, 0)
+        """How many failed, or were lost."""
+        return sum(self.counts.get(result, 0) for result in FAILURES)
 
     @property
     def reported(self) -> int:
@@ -133,20 +140,31 @@ def _result(rollout: Rollout, since: int, report: DeviceReport, now: int) -> Res
         return Result.ATTESTED
     if ours and report.state == Update.FAILED:
         return Result.FAILED
+    if ours and report.state in TAKEN and _is_silent(rollout, since, report, now):
+        return Result.LOST
     if ours and report.state in INSTALLED:
         return Result.UNATTESTED
     return _awaited(rollout, since, report, now)
 
 
 def _awaited(rollout: Rollout, since: int, report: DeviceReport, now: int) -> Result:
-    """Nothing is decided yet: what its user says, and whether it is heard of, which is not in the future."""
-    heard_at = report.heard_at if report.heard_at <= now + AHEAD_S else 0
+    """It has not taken the release yet: what its user says, and whether it is heard of."""
+    heard_at = _heard_at(report, now)
     said = {OPTED_OUT: Result.OPTED_OUT, POSTPONED: Result.POSTPONED}.get(report.consent)
     if said and heard_at >= since:
         return said
-    if now - max(since, rollout.resumed, heard_at) >= rollout.terms.silent_s:
+    if _is_silent(rollout, since, report, now):
         return Result.UNREACHABLE
     return Result.UNDER_WAY if heard_at >= since else Result.SILENT
+
+
+def _is_silent(rollout: Rollout, since: int, report: DeviceReport, now: int) -> bool:
+    return now - max(since, rollout.resumed, _heard_at(report, now)) >= rollout.terms.silent_s
+
+
+def _heard_at(report: DeviceReport, now: int) -> int:
+    """Nobody is heard of in the future."""
+    return report.heard_at if report.heard_at <= now + AHEAD_S else 0
 
 
 def _is_about(rollout: Rollout, since: int, report: DeviceReport) -> bool:

@@ -206,6 +206,47 @@ def test_who_is_silent_for_too_long_is_unreachable() -> None:
     assert results(rollout, reports, NOW + 5 + 48 * HOUR)[second] is Result.POSTPONED
 
 
+@pytest.mark.parametrize(
+    ("state", "result"),
+    [
+        (Update.NOTIFIED, Result.UNREACHABLE),
+        (Update.STAGED, Result.UNREACHABLE),
+        (Update.ACTIVATED, Result.LOST),
+        (Update.BOOTED, Result.LOST),
+        (Update.SELF_CHECKED, Result.LOST),
+        (Update.CLOSED, Result.LOST),
+        (Update.FAILED, Result.FAILED),
+        (Update.WITHDRAWN, Result.UNREACHABLE),
+    ],
+)
+def test_who_took_the_release_and_fell_silent_is_lost(state: Update, result: Result) -> None:
+    """Unless it was proven before; what is said of another release says nothing of this one."""
+    rollout = first_wave()
+    first, second = rollout.of_wave(0)
+    reports = {first: said(state, NOW + 5), second: said(state, NOW + 5, sequence=2)}
+    assert results(rollout, reports, NOW + 4 + 48 * HOUR)[first] is not Result.LOST
+    found = results(rollout, reports, NOW + 5 + 48 * HOUR)
+    assert (found[first], found[second]) == (result, Result.UNREACHABLE)
+    reports[first] = replace(reports[first], verdict=Tier.AFFIRMING, judged_at=NOW + 5, proven="1.1.0")
+    assert results(rollout, reports, NOW + 5 + 48 * HOUR)[first] is Result.ATTESTED
+
+
+def test_a_release_that_devices_do_not_come_back_from_halts_though_nobody_says_so() -> None:
+    """One is proven, and all that can report have: the next wave would have been directed."""
+    rollout = second_wave()
+    now = rollout.begun[1].directed
+    first, second = rollout.of_wave(1)
+    reports = {**all_of(rollout.of_wave(0), attested(now)), first: said(Update.ACTIVATED, now + 5)}
+    reports[second] = attested(now + 5)
+    halted, decision = stepped(rollout, reports, now + 5 + 48 * HOUR)
+    assert (halted.stage, decision.act) == (HALTED, Act.HALT)
+    assert decision.because == (
+        "wave 2: 1 of 2 that reported failed, 1 by falling silent, of 2 directed (at most 20 % may)"
+    )
+    resumed = resume(halted, reports, now + 6 + 48 * HOUR, ACTOR, "a power cut")
+    assert resumed.forgiven == (first,)
+
+
 # --- the way through -------------------------------------------------------------------------------------------------
 
 
@@ -401,6 +442,9 @@ def test_a_halt_stays_whatever_comes_after_it() -> None:
         ({Result.FAILED: 3, Result.ATTESTED: 7}, "", True),
         ({Result.FAILED: 2, Result.UNATTESTED: 8}, "what nothing proves is no success", True),
         ({Result.FAILED: 1, Result.UNREACHABLE: 9}, "nobody else can report", True),
+        ({Result.LOST: 3, Result.ATTESTED: 7}, "who fell silent with it failed", True),
+        ({Result.FAILED: 1, Result.LOST: 1, Result.ATTESTED: 8}, "", False),
+        ({Result.LOST: 9, Result.UNREACHABLE: 1}, "", True),
         ({Result.FORGIVEN: 9, Result.ATTESTED: 1}, "", False),
         ({Result.UNREACHABLE: 10}, "", False),
         ({}, "", False),
