@@ -9,7 +9,7 @@ from typing import Any
 from medvouch.assurance.bundle import Verdict as LifeVerdict
 from medvouch.assurance.bundle import VerifiedLife
 from medvouch.assurance.lineage import Makers, trace
-from medvouch.assurance.remediation import Heard
+from medvouch.assurance.remediation_case import Heard
 from medvouch.attestation.results import AFFIRMING_VECTOR, Occasion, contraindicate
 from medvouch.errors import InputError
 from medvouch.formats.claims import LedgerHead

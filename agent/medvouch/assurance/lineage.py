@@ -3,8 +3,8 @@
 Everything comes out of a verified life. What its maker's keys say of a release is checked here; that a release was
 chosen, written and started stands on the device's word, which TPM and appraiser confirm as far as they confirm its
 entries. That a release booted is proven by a verdict on the boot in which the device checked it, which names this very
-release: meanwhile an appraiser takes old and new. Of the version that a device was delivered with, its ledger does not
-tell.
+release: meanwhile an appraiser takes old and new. Of the version that a device was delivered with, its ledger tells
+nothing but what a verdict found.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from medvouch.formats.directive import Directive
 from medvouch.formats.ear import Tier
 from medvouch.formats.ledger import Statement
 from medvouch.formats.release import Fix, ReleaseRecord
+from medvouch.formats.version import is_version
 from medvouch.ledger.statements import VerifiedEntry
 from medvouch.update.transitions import BEGINNINGS, Update
 from medvouch.update.verification import RoleKeys, VerifiedEnvelope, verify_envelope
@@ -117,6 +118,19 @@ def trace(life: VerifiedLife, makers: Makers, records: Collection[ReleaseRecord]
         _installation(life, attempt, makers, by_envelope, last=number == len(attempts) - 1)
         for number, attempt in enumerate(attempts)
     )
+
+
+def named(life: VerifiedLife) -> tuple[Verdict, ...]:
+    """The good verdicts that name the version that they found, in their order."""
+    good = (verdict for verdict in life.verdicts if verdict.ear.status is Tier.AFFIRMING)
+    return tuple(verdict for verdict in good if verdict.ear.release and is_version(verdict.ear.release))
+
+
+def delivered(life: VerifiedLife, installations: Sequence[Installation]) -> Verdict | None:
+    """The first of them from before anything else was started: it names the release that the device came with."""
+    started = (step.entry for each in installations for step in each.steps if step.state == Update.BOOTED)
+    first = next(started, len(life.entries))
+    return next((verdict for verdict in named(life) if verdict.entry < first), None)
 
 
 _Attempt = Sequence[tuple[int, VerifiedEntry]]

@@ -10,19 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from medvouch.assurance import refusals
-from medvouch.assurance.affectedness import Affectedness, PublishedRelease
-from medvouch.assurance.bundle import VerifiedLife
-from medvouch.assurance.lineage import ATTESTED_FIXED, ENVELOPE, FAILED, UNATTESTED, UNDER_WAY, Installation
-from medvouch.assurance.reports import CONSENT, HOLD, INSTALLED, last_heard
+from medvouch.assurance.lineage import ATTESTED_FIXED, ENVELOPE, FAILED, UNATTESTED, UNDER_WAY
+from medvouch.assurance.remediation_case import Advised, Case, Heard
 from medvouch.errors import Refusal
 from medvouch.formats.consent import OPTED_OUT, POSTPONED
-from medvouch.formats.csaf import Vulnerability
 from medvouch.formats.fleet import Fleet, FleetDevice
-from medvouch.formats.ledger import Statement
-from medvouch.formats.version import parse_version
 from medvouch.update.consent import Cause
 from medvouch.update.transitions import Update
 
@@ -58,20 +52,6 @@ class Times:
     downloaded: int | None = None
     installed: int | None = None
     attested: int | None = None
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What there is of a device: its verified life and what `lineage.trace` makes of it.
-
-    `at`: when it was last heard of otherwise (s since 1970). `broken` says what is wrong with a ledger that does not
-    hold, of which nothing else is believed.
-    """
-
-    life: VerifiedLife | None = None
-    installations: tuple[Installation, ...] = ()
-    at: int = 0
-    broken: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,30 +102,6 @@ class Remediation:
         return max((time for time in times if time), default=None) if self.closed else None
 
 
-@dataclass(frozen=True)
-class Advised:
-    """What is asked of each device: what is known of the advisory, and until when the product is supported.
-
-    Times in s since 1970. `aware` and `support_end` are None where nobody says.
-    """
-
-    affectedness: Affectedness
-    aware: int | None
-    support_end: int | None
-
-    @property
-    def public(self) -> int:
-        """When the advisory was first released."""
-        return self.affectedness.advisory.released
-
-
-def aware_of(affectedness: Affectedness) -> int | None:
-    """Since when their maker has known of the advisory's vulnerabilities, as the records of releases say: the first."""
-    names = frozenset().union(*(each.names for each in affectedness.advisory.vulnerabilities))
-    fixes = (fix for release in affectedness.releases for fix in release.record.fixes if fix.names & names)
-    return min((fix.aware for fix in fixes if fix.aware is not None), default=None)
-
-
 def remediate(advised: Advised, fleet: Fleet, heard: Mapping[bytes, Heard]) -> Remediation:
     """The record of a fleet; `heard` by UEID. Refusal `fleet-incomplete` where it has a device that the fleet has not.
 
@@ -155,7 +111,7 @@ def remediate(advised: Advised, fleet: Fleet, heard: Mapping[bytes, Heard]) -> R
     """
     if unlisted := sorted(heard.keys() - {device.ueid for device in fleet.devices}):
         raise Refusal(refusals.FLEET_INCOMPLETE, f"{len(unlisted)} of them, the first {unlisted[0].hex()}")
-    devices = tuple(_record(_Case(advised, each, heard.get(each.ueid, Heard()))) for each in fleet.devices)
+    devices = tuple(_record(Case(advised, each, heard.get(each.ueid, Heard()))) for each in fleet.devices)
     concerned = [each.times for each in devices if each.outcome not in UNCONCERNED]
     counts = Counter(each.outcome for each in devices)
     return Remediation(
@@ -171,105 +127,7 @@ def remediate(advised: Advised, fleet: Fleet, heard: Mapping[bytes, Heard]) -> R
 # --- one device ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One device, and what follows from what is known of it."""
-
-    advised: Advised
-    device: FleetDevice
-    heard: Heard
-
-    @cached_property
-    def installed(self) -> tuple[Installation, ...]:
-        """Releases that ran since it was enrolled, as it says."""
-        return tuple(each for each in self.heard.installations if any(step.state in INSTALLED for step in each.steps))
-
-    @cached_property
-    def ran(self) -> frozenset[str]:
-        """The versions that it ran at any time; or might have run, where no ledger tells."""
-        versions = {self.device.version, *map(self.version, self.installed)}
-        if self.heard.life is None:
-            delivered = parse_version(self.device.version)
-            later = (each for each in self.advised.affectedness.releases if each.number > delivered)
-            versions |= {each.record.version for each in later}
-        return frozenset(versions)
-
-    @cached_property
-    def affecting(self) -> frozenset[Vulnerability]:
-        """What one of these versions had."""
-        return self.has(self.ran)
-
-    def has(self, versions: Iterable[str]) -> frozenset[Vulnerability]:
-        """The advisory's vulnerabilities that one of some versions has."""
-        return self.advised.affectedness.affecting(self.device.model, versions)
-
-    def fixes(self, version: str) -> bool:
-        """Whether a version has nothing any more of what the device had."""
-        return not self.affecting & self.has([version])
-
-    def version(self, installation: Installation) -> str:
-        """As the published record of the envelope says, or who signed it; empty where nobody is believed."""
-        signed = installation.authorised
-        published = self.advised.affectedness.by_envelope.get(installation.envelope)
-        return published.record.version if published else signed.version if signed else ""
-
-    @cached_property
-    def fix(self) -> Installation | None:
-        """What brought the fix that it still has: of the releases since then, the first that a verdict proves."""
-        since: list[Installation] = []
-        for each in reversed(self.installed):
-            if not self.fixes(self.version(each)):
-                break
-            since.insert(0, each)
-        proven = (each for each in since if each.verdict)
-        return next(proven, since[0] if since else None)
-
-    @cached_property
-    def remedies(self) -> tuple[PublishedRelease, ...]:
-        """Published releases that fix it: newer than the first version that it ran and that was affected."""
-        affected = [parse_version(version) for version in self.ran if version and self.has([version])]
-        start = min(affected, default=parse_version(self.device.version))
-        found = self.advised.affectedness.releases
-        return tuple(each for each in found if each.number > start and self.fixes(each.record.version))
-
-    def is_remedy(self, envelope: bytes | None) -> bool:
-        """Whether a release, by the SHA-256 of its envelope, is one."""
-        return envelope in {each.record.envelope for each in self.remedies}
-
-    @cached_property
-    def attempt(self) -> Installation | None:
-        """The last time that it was about to install a remedy."""
-        attempts = [each for each in self.heard.installations if self.is_remedy(each.envelope)]
-        return attempts[-1] if attempts else None
-
-    @cached_property
-    def held_by(self) -> str:
-        """What holds up the last attempt, since its last step; empty where nothing does."""
-        if self.attempt is None or self.heard.life is None:
-            return ""
-        since = self.heard.life.entries[self.attempt.steps[-1].entry + 1 :]
-        held = [entry.statement for entry in since if entry.statement.machine == HOLD]
-        return held[-1].after if held and held[-1].digests.get(ENVELOPE) == self.attempt.envelope else ""
-
-    @cached_property
-    def available(self) -> int | None:
-        """Since when there is a remedy."""
-        return min((each.available for each in self.remedies if each.available is not None), default=None)
-
-    @cached_property
-    def consent(self) -> Statement | None:
-        """What its user said last to updates."""
-        entries = self.heard.life.entries if self.heard.life else ()
-        said = [entry.statement for entry in entries if entry.statement.machine == CONSENT]
-        return said[-1] if said else None
-
-    @cached_property
-    def last_heard(self) -> int:
-        """Of the device, in any way."""
-        return max(self.heard.at, last_heard(self.heard.life) if self.heard.life else 0)
-
-
-def _record(case: _Case) -> DeviceRecord:
+def _record(case: Case) -> DeviceRecord:
     found = ((outcome, reason) for outcome, rule in _RULES if (reason := rule(case)))
     outcome, reason = next(found, (OPEN, _still_open(case)))
     fix = case.fix if outcome != NOT_AFFECTED else None
@@ -284,7 +142,7 @@ def _record(case: _Case) -> DeviceRecord:
     )
 
 
-def _still_open(case: _Case) -> str:
+def _still_open(case: Case) -> str:
     if not case.remedies:
         return "no release fixes it yet"
     if case.heard.life is None:
@@ -297,7 +155,7 @@ def _still_open(case: _Case) -> str:
     return f"the fix is {case.attempt.steps[-1].state}{held}"
 
 
-def _times(case: _Case) -> Times:
+def _times(case: Case) -> Times:
     shown = case.fix or case.attempt
     at = {step.state: step.time_ms // 1000 for step in shown.steps if step.clock_ok} if shown else {}
     return Times(
@@ -307,30 +165,31 @@ def _times(case: _Case) -> Times:
         notified=at.get(Update.NOTIFIED),
         downloaded=at.get(Update.STAGED),
         installed=at.get(Update.SELF_CHECKED),
-        attested=case.fix.verdict.ear.issued_at if case.fix and case.fix.verdict else None,
+        attested=case.proof.ear.issued_at if case.proof else None,
     )
 
 
-def _not_affected(case: _Case) -> str:
+def _not_affected(case: Case) -> str:
     if case.heard.life and case.heard.life.sanitisation:
         return "it is decommissioned, and its keys are gone"
     return "" if case.affecting else "no version that it ran was affected"
 
 
-def _attested(case: _Case) -> str:
-    return f"a verdict proves that {case.version(case.fix)} booted" if case.fix and case.fix.verdict else ""
+def _attested(case: Case) -> str:
+    return f"a verdict proves that {case.version(case.fix)} booted" if case.fix and case.proof else ""
 
 
-def _unattested(case: _Case) -> str:
-    return f"it says that it runs {case.version(case.fix)}, and nothing proves it" if case.fix else ""
+def _unattested(case: Case) -> str:
+    said = f"it says that it runs {case.version(case.fix)}, and " if case.fix else ""
+    return said and said + (f"the last verdict found {case.found}" if case.found else "nothing proves it")
 
 
-def _unsupported(case: _Case) -> str:
+def _unsupported(case: Case) -> str:
     end = case.advised.support_end
     return "its support had ended before the advisory" if end is not None and end <= case.advised.public else ""
 
 
-def _unreachable(case: _Case) -> str:
+def _unreachable(case: Case) -> str:
     if case.heard.broken:
         return f"its ledger does not hold: {case.heard.broken}"
     if case.heard.life is None and not case.heard.at:
@@ -339,14 +198,14 @@ def _unreachable(case: _Case) -> str:
     return "nothing was heard of it since the fix was available" if silent else ""
 
 
-def _opted_out(case: _Case) -> str:
+def _opted_out(case: Case) -> str:
     """Unless the user asked for this remedy nevertheless."""
     said = case.consent
     wants = said is not None and said.cause == Cause.INSTALL_NOW and case.is_remedy(said.digests.get(ENVELOPE))
     return "its user opted out" if said and said.after == OPTED_OUT and not wants else ""
 
 
-def _postponed(case: _Case) -> str:
+def _postponed(case: Case) -> str:
     """A postponement holds what comes next, too: so a remedy that waits, whatever release it was said of.
 
     What failed meanwhile, or was withdrawn, is put off by nobody.
@@ -357,12 +216,12 @@ def _postponed(case: _Case) -> str:
     return "its user put it off" if (attempt.outcome == UNDER_WAY if attempt else said_of) else ""
 
 
-def _failed(case: _Case) -> str:
+def _failed(case: Case) -> str:
     attempt = case.attempt
     return attempt.detail or "it says no more" if attempt and attempt.outcome == FAILED else ""
 
 
-_RULES: Sequence[tuple[str, Callable[[_Case], str]]] = (
+_RULES: Sequence[tuple[str, Callable[[Case], str]]] = (
     (NOT_AFFECTED, _not_affected),
     (ATTESTED_FIXED, _attested),
     (UNATTESTED, _unattested),

@@ -65,7 +65,7 @@ def report_of(life: VerifiedLife, installations: Sequence[Installation]) -> Devi
         verdict=ear.status if ear else Tier.NONE,
         judged_at=ear.issued_at if ear else 0,
         code=ear.reasons[0].code if ear and ear.reasons else "",
-        proven=_proven(installations) if ear and ear.status is Tier.AFFIRMING else "",
+        proven=ear.release or "" if ear and ear.status is Tier.AFFIRMING else "",
         state=last.steps[-1].state if last else "",
         sequence=signed.sequence if signed else 0,
         reason=last.detail.partition(":")[0] if last and last.steps[-1].state == Update.FAILED else "",
@@ -76,19 +76,8 @@ def report_of(life: VerifiedLife, installations: Sequence[Installation]) -> Devi
     )
 
 
-def running(installations: Sequence[Installation]) -> Installation | None:
-    """What the device runs since it was enrolled, as it says; None: what it was delivered with."""
-    installed = [each for each in installations if any(step.state in INSTALLED for step in each.steps)]
-    return installed[-1] if installed else None
-
-
 def last_heard(life: VerifiedLife) -> int:
     """The latest time that its ledger shows: of an entry whose clock was synchronised, or of a verdict."""
     said = [entry.statement for entry in life.entries]
     times = [each.time_ms // 1000 for each in said if each.time_source == "clock"]
     return max([*times, *(verdict.ear.issued_at for verdict in life.verdicts)], default=0)
-
-
-def _proven(installations: Sequence[Installation]) -> str:
-    found = running(installations)
-    return found.authorised.version if found and found.verdict and found.authorised else ""

@@ -13,16 +13,8 @@ from medvouch.adapters.files import read_bounded, write_durably
 from medvouch.adapters.folder import FolderFetcher
 from medvouch.adapters.metadata import FileMetadataStore, MemoryMetadataStore
 from medvouch.assurance.affectedness import Affectedness, PublishedRelease
-from medvouch.assurance.remediation import (
-    OPEN,
-    OUTCOMES,
-    Advised,
-    DeviceRecord,
-    Heard,
-    Remediation,
-    aware_of,
-    remediate,
-)
+from medvouch.assurance.remediation import OPEN, OUTCOMES, DeviceRecord, Remediation, remediate
+from medvouch.assurance.remediation_case import Advised, Heard, aware_of
 from medvouch.cli.fleet_sources import Ledgers, collected, read_fleet, read_ledgers
 from medvouch.cli.output import aligned, columns, moment, show
 from medvouch.cli.parsing import judged_at, part

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from medvouch.adapters.files import read_bounded
-from medvouch.assurance.bundle import VerifiedLife
-from medvouch.assurance.lineage import Installation, Makers, trace
+from medvouch.assurance.bundle import Verdict, VerifiedLife
+from medvouch.assurance.lineage import Installation, Makers, delivered, trace
 from medvouch.cli.gating import read_record
 from medvouch.cli.output import aligned, moment, show
 from medvouch.cli.parsing import judged_at
@@ -42,14 +42,29 @@ def makers_at(trust: TrustDocument, at: int) -> Makers:
 
 def described(life: VerifiedLife, installations: Sequence[Installation]) -> Row:
     """All of it as JSON has it."""
-    return {"device": life.device, "owner": life.owner, "installations": [_row(life, each) for each in installations]}
+    first = delivered(life, installations)
+    return {
+        "device": life.device,
+        "owner": life.owner,
+        "delivered": first and {"version": first.ear.release, **_verdict(first)},
+        "installations": [_row(life, each) for each in installations],
+    }
+
+
+def _verdict(verdict: Verdict) -> Row:
+    ear = verdict.ear
+    return {
+        "entry": verdict.entry,
+        "issued_at": ear.issued_at,
+        "evidence": ear.evidence_digest.hex(),
+        "boot_count": ear.boot_count,
+    }
 
 
 def _row(life: VerifiedLife, found: Installation) -> Row:
     signed, last = found.authorised, found.steps[-1].entry
     if found.verdict:
         last = max(last, found.verdict.entry)
-    ear = found.verdict.ear if found.verdict else None
     return {
         "version": signed.version if signed else None,
         "sequence": signed.sequence if signed else None,
@@ -62,8 +77,7 @@ def _row(life: VerifiedLife, found: Installation) -> Row:
         "purpose": found.purpose or None,
         "fixes": None if found.fixes is None else [sorted(fix.names) for fix in found.fixes],
         "outcome": found.outcome,
-        "verdict": ear and {"entry": found.verdict and found.verdict.entry, "issued_at": ear.issued_at,
-                            "evidence": ear.evidence_digest.hex(), "boot_count": ear.boot_count},
+        "verdict": found.verdict and _verdict(found.verdict),
         "steps": [vars(step) for step in found.steps],
         "until_installed_ms": found.until_installed_ms,
         "until_attested_ms": found.until_attested_ms,
@@ -74,8 +88,11 @@ def _row(life: VerifiedLife, found: Installation) -> Row:
 
 
 def _lines(document: Row) -> list[str]:
-    found = document["installations"]
-    lines = [f"{document['device']}: {len(found)} releases since it was enrolled"]
+    found, first = document["installations"], document["delivered"]
+    count = f"{len(found)} release" + ("" if len(found) == 1 else "s")
+    lines = [f"{document['device']}: {count} since it was enrolled"]
+    if first:
+        lines += ["", f"{first['version']}: as it was delivered", f"  proven by  {_proof(first)}"]
     for row in found:
         lines += ["", f"{row['version'] or 'a release that no trusted maker signed'}: {row['outcome']}"]
         lines += [f"  {line}" for line in aligned(_told(row))]
@@ -92,13 +109,17 @@ def _told(row: Row) -> dict[str, object]:
         "directed to": row["directive"],
         "as a": row["purpose"],
         "fixes": None if fixes is None else "; ".join(", ".join(names) for names in fixes) or "nothing",
-        "begun": moment(begun["time_ms"] // 1000) + ("" if begun["clock_ok"] else " (clock not synchronised)"),
+        "begun": moment(begun["time_ms"] // 1000) + ("" if begun["clock_ok"] else " (by a clock that is not believed)"),
         "installed": _after(row["until_installed_ms"]),
         "attested": _after(row["until_attested_ms"]),
-        "proven by": verdict and f"the verdict of {moment(verdict['issued_at'])} on boot {verdict['boot_count']}",
+        "proven by": verdict and _proof(verdict),
         "confirmed": ", ".join(confirmed) or "by nobody but the device yet",
         "last": row["detail"],
     }
+
+
+def _proof(verdict: Row) -> str:
+    return f"the verdict of {moment(verdict['issued_at'])} on boot {verdict['boot_count']}"
 
 
 def _after(milliseconds: int | None) -> str | None:

@@ -15,3 +15,12 @@ def parse_version(text: str) -> tuple[int, ...]:
     if not _VERSION.fullmatch(text) or text.count(".") >= MAX_VERSION_PARTS:
         raise InputError("version-malformed", f"{text[:40]!r} is no version like 1.10.0")
     return tuple(map(int, text.split(".")))
+
+
+def is_version(text: str) -> bool:
+    """Whether it is one."""
+    try:
+        parse_version(text)
+    except InputError:
+        return False
+    return True

@@ -28,6 +28,8 @@ def exported(scene: Updatable, out: Path) -> None:
 async def test_from_the_release_to_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     medvouch, life = Caller(capsys), tmp_path / "life.cbor"
     async with updatable(tmp_path) as scene:
+        assert (await scene.collector.challenger.challenge(scene.device)).error is None
+        await scene.event("attestation")
         mark = await scene.installed(release("1.1.0"))
         exported(scene, tmp_path / "before.cbor")
         assert (await scene.collector.challenger.challenge(scene.device)).error is None
@@ -42,6 +44,8 @@ async def test_from_the_release_to_the_verdict(tmp_path: Path, capsys: pytest.Ca
         assert [row["outcome"] for row in document["installations"]] == ["installed_unattested"]
         called = await call(life, "--json")
         (row,) = called.json["installations"]
+        assert called.json["delivered"]["version"] == "1.0.0"
+        assert called.json["delivered"]["entry"] < row["verdict"]["entry"]
         assert (row["version"], row["sequence"], row["outcome"], row["fixes"]) == ("1.1.0", 2, "attested", None)
         assert row["release_signers"] == [key_thumbprint(signer(r).public_key).hex() for r in ("release", "release-2")]
         assert row["quality_signers"] == [key_thumbprint(signer("quality").public_key).hex()]
@@ -52,7 +56,10 @@ async def test_from_the_release_to_the_verdict(tmp_path: Path, capsys: pytest.Ca
         record = tmp_path / "release.cbor"
         record.write_bytes(replace(passed(), envelope=bytes.fromhex(row["envelope"])).encode())
         called = await call(life, "--record", record)
-        assert called.out.startswith(f"{device}: 1 releases since it was enrolled\n\n1.1.0: attested_fixed\n")
+        first, delivered, installed = called.out.split("\n\n")
+        assert first == f"{device}: 1 release since it was enrolled"
+        assert delivered.startswith("1.0.0: as it was delivered\n  proven by  the verdict of ")
+        assert installed.startswith("1.1.0: attested_fixed\n")
         assert f"{CVE}, {EUVD}, {GHSA}\n" in called.out
         called = await call(life, "--device", "f" * 32)
         assert (called.code, "bundle-other-device" in called.err) == (1, True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from medvouch.assurance.bundle import verify_bundle
-from medvouch.assurance.lineage import Installation, Makers, Step, trace
+from medvouch.assurance.bundle import VerifiedLife, verify_bundle
+from medvouch.assurance.lineage import Installation, Makers, Step, delivered, trace
 from medvouch.crypto.keys import key_thumbprint
 from medvouch.daemon.recording import Circumstances
 from medvouch.daemon.standing import Change
@@ -110,6 +110,34 @@ def test_closed_only_by_attestation(updates: Updates) -> None:
     assert (found.outcome, found.verdict, found.until_attested_ms) == ("installed_unattested", None, None)
     updates.judged()
     assert [found.outcome for found in updates.traced()] == ["attested_fixed"]
+
+
+def test_what_it_was_delivered_with_is_what_a_verdict_found_before_anything_else_was_started(updates: Updates) -> None:
+    def version(life: VerifiedLife) -> str | None:
+        found = delivered(life, trace(life, MAKERS))
+        return found.ear.release if found else None
+
+    def life() -> VerifiedLife:
+        return verify_bundle(updates.lived.bundle(receipt=False).encode(), TRUST, AT)
+
+    assert version(life()) is None
+    updates.judged(affirming=False)
+    updates.judged(runs=None)
+    updates.judged(runs="a vendor's baseline")
+    assert version(life()) is None
+    updates.go(*INSTALLED[:3])
+    updates.judged(runs="1.0.0")
+    assert version(life()) == "1.0.0"
+    updates.go(*INSTALLED[3:])
+    updates.judged()
+    assert version(life()) == "1.0.0"
+
+
+def test_a_verdict_after_the_first_start_says_nothing_of_what_was_before(updates: Updates) -> None:
+    updates.go(*INSTALLED)
+    updates.judged()
+    life = verify_bundle(updates.lived.bundle(receipt=False).encode(), TRUST, AT)
+    assert delivered(life, trace(life, MAKERS)) is None
 
 
 def test_what_failed_and_what_was_overtaken(updates: Updates) -> None:

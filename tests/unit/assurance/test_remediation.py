@@ -12,18 +12,8 @@ import pytest
 from medvouch.assurance import refusals
 from medvouch.assurance.affectedness import Affectedness, PublishedRelease, Status
 from medvouch.assurance.lineage import SKEW_S, trace
-from medvouch.assurance.remediation import (
-    LATENCIES,
-    OUTCOMES,
-    Advised,
-    DeviceRecord,
-    Heard,
-    Latency,
-    Remediation,
-    Times,
-    aware_of,
-    remediate,
-)
+from medvouch.assurance.remediation import LATENCIES, OUTCOMES, DeviceRecord, Latency, Remediation, Times, remediate
+from medvouch.assurance.remediation_case import Advised, Heard, aware_of
 from medvouch.assurance.reports import DeviceReport, report_of
 from medvouch.formats.csaf import ADVISORY, VEX, Csaf
 from medvouch.formats.ear import Tier
@@ -98,7 +88,13 @@ OUTCOME_ROWS: list[tuple[str, Callable[[], Story], str, str]] = [
     ("a bad verdict", lambda: fixed().judged(good=False), "installed_unattested",
      "it says that it runs 1.1.0, and nothing proves it"),
     ("the verdict names another release", lambda: fixed().judged(runs="1.0.0"), "installed_unattested",
-     "it says that it runs 1.1.0, and nothing proves it"),
+     "it says that it runs 1.1.0, and the last verdict found 1.0.0"),
+    ("proven, and left in secret", lambda: fixed().judged().wait(DAY).judged(runs="1.0.0"), "installed_unattested",
+     "it says that it runs 1.1.0, and the last verdict found 1.0.0"),
+    ("proven, left and back again", lambda: fixed().judged().judged(runs="1.0.0").judged(), "attested_fixed",
+     "a verdict proves that 1.1.0 booted"),
+    ("proven, and found with a later one", lambda: fixed().judged().judged(runs="1.2.0"), "attested_fixed",
+     "a verdict proves that 1.1.0 booted"),
     ("the verdict names none", lambda: fixed().judged(runs=""), "installed_unattested",
      "it says that it runs 1.1.0, and nothing proves it"),
     ("a later one proven", lambda: fixed().update(FIX, Cause.CLOSE).update(NEXT, *INSTALLED).judged(), "attested_fixed",
@@ -201,6 +197,13 @@ def test_a_device_that_never_ran_what_is_affected() -> None:
     assert found(story().heard, of).outcome == "not_affected"
     record = found(fixed().judged().heard, of)
     assert (record.outcome, record.reason) == ("open", "no release fixes it yet"), "the fix was none"
+
+
+def test_what_a_verdict_found_counts_more_than_the_list() -> None:
+    """By the fleet file it was delivered with the fix."""
+    assert found(story().wait(DAY).judged().heard, version="1.1.0").outcome == "open"
+    for runs in ("1.1.0", "a vendor's baseline"):
+        assert found(story().wait(DAY).judged(runs=runs).heard, version="1.1.0").outcome == "not_affected"
 
 
 def test_silence_is_no_all_clear() -> None:
