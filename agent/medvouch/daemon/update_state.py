@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from medvouch.formats.update import UpdateRecord
+from medvouch.formats.update import InstalledRelease, UpdateRecord
 from medvouch.messages.payloads import Fields
-from medvouch.update.transitions import OUTCOMES, Update
+from medvouch.update.transitions import OUTCOMES, Cause, Update
 
 
 def summary(record: UpdateRecord | None) -> Fields:
@@ -21,3 +21,11 @@ def summary(record: UpdateRecord | None) -> Fields:
         "tries": record.tries,
         "reason": record.code or None,
     }
+
+
+def way_back(cause: Cause, installed: InstalledRelease, record: UpdateRecord) -> str:
+    """What the ledger says of a rollback or a recovery besides."""
+    if cause is Cause.NOTIFY:
+        return ""
+    before = f"{installed.version or 'as delivered'}, sequence {installed.sequence}"
+    return f"{cause} from release {before}, to {record.version}, sequence {record.sequence}, slot {record.slot}"

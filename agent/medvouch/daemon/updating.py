@@ -34,7 +34,7 @@ from medvouch.daemon.standing import (
     Standing,
 )
 from medvouch.daemon.update_source import Offer, Present, UpdateSource
-from medvouch.daemon.update_state import summary
+from medvouch.daemon.update_state import summary, way_back
 from medvouch.daemon.ways import SlotWay, Way
 from medvouch.daemon.worker import in_thread
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
@@ -245,15 +245,24 @@ class Updating:
         await self._data.contract()
         only, self._only = self._only, ""
         record = self._standing.update
-        if record is None or Update(record.state) in ESCAPABLE or await self._waits(record):
+        if record is None or Update(record.state) in ESCAPABLE:
             record = await self._chosen(record, only)
+        elif record.state == Update.STAGED:
+            record = await self._still_wanted(record, only)
         await self.consent.lapse()
         if record is not None:
             await self._install(record, only)
 
-    async def _waits(self, record: UpdateRecord) -> bool:
-        """Whether it is staged and held up: another release may take its place."""
-        return record.state == Update.STAGED and await self._holding.holds()
+    async def _still_wanted(self, record: UpdateRecord, only: str) -> UpdateRecord | None:
+        """What is staged, perhaps for a year, or what took its place; where no look can tell, it goes on if it may."""
+        held = await self._holding.holds()
+        try:
+            return await self._chosen(record, only)
+        except MedvouchError as error:
+            if held or self._standing.update != record:
+                raise
+            log.warning("update: %s goes on without a look: %s", record.version, error)
+            return record
 
     async def _install(self, record: UpdateRecord, only: str = "") -> None:
         """As far as nothing holds it up."""
@@ -300,7 +309,7 @@ class Updating:
             values=values,
             attachments=attachments,
             actor="director",
-            detail=_way_back(offer.cause, self._standing.installed, record),
+            detail=way_back(offer.cause, self._standing.installed, record),
             report=report,
             notices=[notice],
         )
@@ -392,11 +401,3 @@ class Updating:
         state = self._reporter.state_message("update", self._holding.state(moved))
         await self._recorder.record(change, around, [told, *notices, state], checkpoint=True)
         return moved
-
-
-def _way_back(cause: Cause, installed: InstalledRelease, record: UpdateRecord) -> str:
-    """What the ledger says of a rollback or a recovery besides."""
-    if cause is Cause.NOTIFY:
-        return ""
-    before = f"{installed.version or 'as delivered'}, sequence {installed.sequence}"
-    return f"{cause} from release {before}, to {record.version}, sequence {record.sequence}, slot {record.slot}"

@@ -97,8 +97,8 @@ OUTCOMES = {
 """What has come of it, for whoever asks only that."""
 
 REPLACEABLE = frozenset({Update.NONE, Update.NOTIFIED, Update.CLOSED, Update.FAILED, Update.WITHDRAWN})
-"""Where another release may take its place. One that waits for its verdict gets no successor; one that is staged only
-while something holds it up (`consent.decide`).
+"""Where another release may take its place, and so it may of one that is staged. One that waits for its verdict gets no
+successor.
 """
 ESCAPABLE = REPLACEABLE | {Update.SELF_CHECKED}
 """Where a rollback or a recovery may: the verdict on what they lead away from may never come."""

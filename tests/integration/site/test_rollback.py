@@ -185,3 +185,25 @@ async def test_a_directive_that_is_gone_ends_what_waits_and_what_was_armed_unrec
     assert scene.agent.standing.installed.sequence == 0
     mark = await scene.directed(GOOD)
     await scene.update("activated", since=mark)
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+async def test_what_was_staged_before_the_device_was_off_is_looked_for_again(
+    scene: Updatable, tmp_path: Path, *, reachable: bool
+) -> None:
+    """Meanwhile it was withdrawn; where the repository cannot be reached, it is started as it was chosen."""
+    busy = tmp_path / "busy"
+    busy.touch()
+    await scene.with_settings(f'busy_command = "test ! -e {busy}"')
+    mark = await scene.directed(GOOD)
+    await scene.state("update", since=mark, state="staged", held_by="busy")
+    await scene.gateway.cut_power()
+    scene.publisher.repository.withdraw(scene.device)
+    scene.publisher.repository.publish(scene.publisher.now)
+    busy.unlink()
+    if not reachable:
+        scene.publisher.server.misbehave("metadata/", lambda exchange: exchange.head(500, Content_Length="0"))
+    mark = scene.mark
+    await scene.gateway.boot()
+    await scene.update("withdrawn" if reachable else "activated", since=mark)
+    assert (scene.gateway.slots.activated() is None) is reachable
