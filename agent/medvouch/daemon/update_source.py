@@ -16,6 +16,7 @@ from medvouch.formats.update import FetchJournal, IndexPayload, InstalledRelease
 from medvouch.lifecycle.roles import TrustedRole
 from medvouch.update.admission import Installed, admit, check_url
 from medvouch.update.blocks import BLOCKS
+from medvouch.update.data_formats import DATA
 from medvouch.update.directing import resolve
 from medvouch.update.parts import check_parts
 from medvouch.update.payload import Payload
@@ -159,11 +160,13 @@ class UpdateSource:
 
 
 def _system(planned: InstallPlan) -> tuple[Payload, Payload | None, bytes]:
-    """The image of the whole system, its block index if it has one, and its reference values."""
+    """The image of the whole system, its block index if it has one, and its reference values; nothing besides."""
     payloads = {payload.component: payload for payload in planned.payloads}
     image, index, reference = payloads.get(SLOT), payloads.get(BLOCKS), planned.contents.get(REFERENCE)
-    if image is None or not payloads.keys() <= {SLOT, BLOCKS} or reference is None:
-        detail = f"it brings {[payload.component for payload in planned.payloads]} and {sorted(planned.contents)}"
+    known = payloads.keys() <= {SLOT, BLOCKS} and planned.contents.keys() <= {REFERENCE, DATA}
+    if image is None or reference is None or not known or not planned.starts:
+        started = "starts the slot" if planned.starts else "starts nothing"
+        detail = f"it brings {[*payloads]} and {sorted(planned.contents)}, and {started}"
         raise Refusal(MANIFEST_INCOMPLETE, detail, place=planned.version)
     if index is not None and index.size > MAX_INDEX_BYTES:
         detail = f"it has {index.size} bytes where an index has at most {MAX_INDEX_BYTES}"

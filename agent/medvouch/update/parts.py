@@ -80,7 +80,8 @@ def check_parts(planned: InstallPlan, here: Collection[ComponentId]) -> tuple[Pa
     wanted = {component_name(part): component_name(staged(part)) for part in parts}
     fetched = {payload.component for payload in planned.payloads}
     reference = planned.contents.get(REFERENCE)
-    if planned.copies != wanted or fetched != set(wanted.values()) or set(planned.contents) != {REFERENCE}:
+    others = set(planned.contents) != {REFERENCE} or planned.starts
+    if planned.copies != wanted or fetched != set(wanted.values()) or others:
         detail = f"it copies {dict(planned.copies)}, fetches {sorted(fetched)} and brings {sorted(planned.contents)}"
         raise Refusal(refusals.MANIFEST_INCOMPLETE, detail, place=planned.version)
     assert reference is not None

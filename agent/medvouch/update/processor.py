@@ -2,7 +2,9 @@
 
 Understood are the commands that install whole images and start them (draft-ietf-suit-manifest, 6): set-component-index,
 override-parameters, the conditions vendor-identifier, class-identifier and image-match, fetch, in the install sequence
-copy of what was fetched and, in the invoke sequence, invoke. A manifest with any other command is refused as a whole.
+copy of what was fetched and, in the invoke sequence, invoke of the slot. A manifest with any other command is refused
+as a whole: nothing may be reported as done that whoever carries out the plan does not do.
+
 Sequences run in the order of the draft, payload-fetch, candidate-verification, install, validate, invoke; each begins
 with the shared sequence and with no parameters set, so it depends on nothing but the shared one.
 
@@ -34,7 +36,7 @@ EPOCH_LABEL = -75020
 MAX_STEPS = 1024
 """Commands run in all, each counted once for every component it acts on."""
 
-_FETCH_ARGUMENTS = 25
+_SOFT_FAILURE, _FETCH_ARGUMENTS = 13, 25
 
 SLOT = "slot"
 """The component that the image of the whole system goes to: the inactive slot."""
@@ -82,7 +84,8 @@ def class_id(vendor: bytes, text: str) -> bytes:
 class InstallPlan:
     """What a manifest comes to on this device: payloads to fetch, and contents that came along, by component.
 
-    `copies`: what is copied once all is there, the source by the component that it goes to, in their order.
+    `copies`: what is copied once all is there, the source by the component that it goes to, in their order. `starts`:
+    whether the slot is started then.
     """
 
     sequence: int
@@ -91,6 +94,7 @@ class InstallPlan:
     payloads: tuple[Payload, ...]
     contents: Mapping[str, bytes]
     copies: Mapping[str, str] = field(default_factory=dict)
+    starts: bool = False
 
 
 def plan(envelope: VerifiedEnvelope, device: DeviceClass) -> InstallPlan:
@@ -141,6 +145,7 @@ class _Processor:
         self._fetched: dict[int, Payload] = {}
         self._copied: dict[int, int] = {}
         self._matched: set[int] = set()
+        self._starts = False
 
     def run(self, member: Member, commands: tuple[Command, ...]) -> None:
         if not self._components:
@@ -167,7 +172,7 @@ class _Processor:
         sequence = self._envelope.manifest.sequence_number
         names = [component_name(each) for each in self._components]
         copies = {names[index]: names[source] for index, source in self._copied.items()}
-        return InstallPlan(sequence, self._version(), self._epochs.pop(), payloads, contents, copies)
+        return InstallPlan(sequence, self._version(), self._epochs.pop(), payloads, contents, copies, self._starts)
 
     def _version(self) -> str:
         numbers = self._envelope.manifest.version
@@ -225,8 +230,7 @@ class _Processor:
         run.compatible.add(Code.CLASS_IDENTIFIER)
 
     def _fetch(self, run: _Run, _: Argument) -> None:
-        if len(run.compatible) < 2:
-            raise _incomplete("vendor and class are not checked before the fetch", run.place)
+        _check_compatible(run)
         for index, parameters in self._each(run):
             if index in self._fetched or index in self._copied:
                 raise _unsupported("a second fetch for one component", run)
@@ -239,6 +243,7 @@ class _Processor:
 
     def _copy(self, run: _Run, _: Argument) -> None:
         """What is copied is what was fetched and held against its digest, and goes where nothing else goes."""
+        _check_compatible(run)
         for index, parameters in self._each(run):
             source = _given(parameters.source_component, "source component", run)
             if source not in self._matched or index in self._fetched or index in self._copied:
@@ -253,13 +258,19 @@ class _Processor:
             if index not in self._fetched and index not in self._copied:
                 raise _unsupported("an image-match of what is not fetched", run)
             payload = self._fetched[self._copied.get(index, index)]
-            if _given(parameters.image_digest, "image digest", run) != payload.digest:
-                raise _incomplete("another digest than the one it is fetched by", run.place)
+            _given(parameters.image_digest, "image digest", run)
+            if (parameters.image_digest, parameters.image_size) != (payload.digest, payload.size):
+                raise _incomplete("another digest or size than those it is fetched by", run.place)
             self._matched.add(index)
 
     def _invoke(self, run: _Run, _: Argument) -> None:
-        """To start what was installed is the boot's; the steps are counted all the same."""
-        list(self._each(run))
+        """Only what a boot starts, and as a boot does it: the slot, and nothing takes arguments."""
+        _check_compatible(run)
+        for index, parameters in self._each(run):
+            name = component_name(self._components[index])
+            if name != SLOT or parameters.invoke_args is not None or self._starts:
+                raise _unsupported(f"an invoke of {name}, with arguments, or once more", run)
+            self._starts = True
 
 
 _HANDLERS: Mapping[int, Callable[[_Processor, _Run, Argument], None]] = {
@@ -274,17 +285,23 @@ _HANDLERS: Mapping[int, Callable[[_Processor, _Run, Argument], None]] = {
 }
 
 
+def _check_compatible(run: _Run) -> None:
+    if len(run.compatible) < 2:
+        raise _incomplete("vendor and class are not checked before a change", run.place)
+
+
 def _given(value: _T | None, what: str, run: _Run) -> _T:
     if value is None:
         raise _incomplete(f"no {what} is set", run.place)
     return value
 
 
-def unsupported_parameters(parameters: Parameters) -> list[int]:
-    """The labels of those that nobody here acts upon."""
+def unsupported_parameters(parameters: Parameters, *, within: bool = False) -> list[int]:
+    """The labels of those that nobody here acts upon; `within` a sequence in another there is one more that is."""
     private = [label for label, value in parameters.private.items() if label != EPOCH_LABEL or not is_epoch(value)]
     arguments = [] if parameters.fetch_arguments is None else [_FETCH_ARGUMENTS]
-    return sorted([*private, *parameters.foreign, *arguments])
+    soft = [] if within or parameters.soft_failure is None else [_SOFT_FAILURE]
+    return sorted([*private, *parameters.foreign, *arguments, *soft])
 
 
 def is_epoch(value: object) -> bool:

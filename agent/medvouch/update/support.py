@@ -48,8 +48,8 @@ _NOT_SHARED = frozenset(
 def check_supported(envelope: VerifiedEnvelope) -> None:
     """Refusal `manifest-command-unsupported`, `manifest-parameter-unsupported`, `manifest-incomplete`."""
     common = envelope.manifest.common
-    if not common.components and not common.dependencies:
-        raise Refusal(refusals.MANIFEST_INCOMPLETE, "there are no components", place="common")
+    if not common.components and 0 not in common.dependencies:  # the one that is selected where a section begins
+        raise Refusal(refusals.MANIFEST_INCOMPLETE, "there is no component 0", place="common")
     _check(common.shared, None, 0)
     for member, sequence in envelope.sequences.items():
         _check(sequence, member, 0)
@@ -77,8 +77,5 @@ def _check_command(command: Command, member: Member | None, depth: int, place: s
 
 
 def _check_parameters(parameters: Parameters, depth: int, place: str) -> None:
-    labels = unsupported_parameters(parameters)
-    if parameters.soft_failure is not None and not depth:
-        labels.append(13)
-    if labels:
-        raise Refusal(refusals.MANIFEST_PARAMETER_UNSUPPORTED, f"parameters {sorted(labels)}", place=place)
+    if labels := unsupported_parameters(parameters, within=depth > 0):
+        raise Refusal(refusals.MANIFEST_PARAMETER_UNSUPPORTED, f"parameters {labels}", place=place)

@@ -1,16 +1,21 @@
+"""What is made of a directive: which releases are taken, and which are not tried again."""
+
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from medvouch.daemon.update_source import Offer, Present
+from medvouch.daemon.update_source import Offer, Present, _system
 from medvouch.errors import InputError
 from medvouch.formats.directive import PURPOSES, RECOVERY, ROLLBACK, UPDATE, Directive
 from medvouch.formats.update import FetchJournal, IndexPayload, InstalledRelease, UpdateRecord
+from medvouch.update import refusals
 from medvouch.update.payload import Payload
 from medvouch.update.transitions import Cause, Update
-from support.suit import MANIFEST, PAYLOAD, planned, released
+from support.refusing import assert_refused
+from support.suit import CONTENTS, MANIFEST, PAYLOAD, planned, released
 
 OFFER = Offer(planned(released()), PAYLOAD, None, b"reference", b"directive", MANIFEST, Cause.NOTIFY)
 RECORD = OFFER.record("b")
@@ -87,3 +92,21 @@ def test_what_could_not_be_read_back_is_not_remembered() -> None:
     with pytest.raises(InputError) as caught:
         replace(OFFER, plan=replace(OFFER.plan, version=long)).record("b")
     assert (caught.value.code, caught.value.place) == ("update-limit", "/version")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"contents": {}},
+        {"contents": {**CONTENTS, "note": b"that nobody would put anywhere"}},
+        {"payloads": ()},
+        {"payloads": (PAYLOAD, replace(PAYLOAD, component="note"))},
+        {"starts": False},
+    ],
+)
+def test_a_release_with_more_or_less_than_an_image_that_is_started(changes: dict[str, Any]) -> None:
+    """What nobody would do must not be reported as done."""
+    good = OFFER.plan
+    assert _system(good) == (PAYLOAD, None, CONTENTS["reference"])
+    assert _system(replace(good, contents={**CONTENTS, "data": b""}))[0] == PAYLOAD
+    assert_refused(refusals.MANIFEST_INCOMPLETE, _system, replace(good, **changes))

@@ -367,6 +367,13 @@ def test_no_components(device: Device) -> None:
     refused(device, refusals.MANIFEST_INCOMPLETE, installing(override(uri=URI), components=(), shared=()))
 
 
+def test_a_section_begins_with_component_0(device: Device) -> None:
+    """Where there is none, as where dependencies alone have numbers, nothing begins."""
+    content = installing(override(uri=URI), components=(), shared=(), dependencies={1: BELOW})
+    assert refused(device, refusals.MANIFEST_INCOMPLETE, content) == "there is no component 0"
+    device.run(installing(override(uri=URI), components=(), shared=(), dependencies={0: BELOW}))
+
+
 def test_steps_are_bounded(device: Device) -> None:
     many = sequence(*[override(strict_order=True)] * 60)
     device.run(installing(*[many] * 7))

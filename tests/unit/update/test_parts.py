@@ -73,6 +73,7 @@ def test_parts_that_are_not_here(copies: dict[str, str]) -> None:
         {"payloads": (replace(FOUND, component="staged/firmware"),)},
         {"contents": {}},
         {"contents": {**VALUES, "note": b"more"}},
+        {"starts": True},
     ],
 )
 def test_nothing_else_comes_along(changes: dict[str, object]) -> None:

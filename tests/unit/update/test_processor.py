@@ -73,7 +73,7 @@ def refused(kind: RefusalKind, content: Manifest, **payloads: bytes) -> str:
 
 
 def test_a_release() -> None:
-    assert planned(released()) == InstallPlan(11, "1.1.0", 2, (PAYLOAD,), CONTENTS)
+    assert planned(released()) == InstallPlan(11, "1.1.0", 2, (PAYLOAD,), CONTENTS, starts=True)
 
 
 def test_the_smallest_manifest() -> None:
@@ -181,6 +181,7 @@ def test_sequences_that_are_not_run(member: Member) -> None:
         {"private": {EPOCH_LABEL: 2**32}},
         {"fetch_arguments": b"--insecure"},
         {"foreign": {26: 50}},
+        {"soft_failure": True},
     ],
 )
 def test_parameters_that_we_do_not_know(parameters: dict[str, Any]) -> None:
@@ -205,13 +206,15 @@ def test_fetched_twice(fetching: CommandSequence) -> None:
         ({"fetching": (override(uri=URI), FETCH)}, "nothing holds what is fetched against its digest"),
         ({"fetching": (FETCH, MATCH)}, "no uri is set"),
         ({"fetching": (select(1), *FETCHING)}, "component 1 of 1"),
+        ({"fetching": (*FETCHING, override(image_size=1), MATCH)},
+         "another digest or size than those it is fetched by"),
         ({"fetching": (*FETCHING, override(image_digest=bytes(32)), MATCH)},
-         "another digest than the one it is fetched by"),
+         "another digest or size than those it is fetched by"),
         ({"shared": (override(**IDENTITY, image_size=1), *CHECKS)}, "no image digest is set"),
         ({"shared": (override(**IDENTITY, image_digest=bytes(32)), *CHECKS)}, "no image size is set"),
-        ({"shared": (*SHARED[:1], CHECKS[0])}, "vendor and class are not checked before the fetch"),
-        ({"shared": (*SHARED[:1], CHECKS[1])}, "vendor and class are not checked before the fetch"),
-        ({"shared": (*SHARED[:1], CHECKS[1], CHECKS[1])}, "vendor and class are not checked before the fetch"),
+        ({"shared": (*SHARED[:1], CHECKS[0])}, "vendor and class are not checked before a change"),
+        ({"shared": (*SHARED[:1], CHECKS[1])}, "vendor and class are not checked before a change"),
+        ({"shared": (*SHARED[:1], CHECKS[1], CHECKS[1])}, "vendor and class are not checked before a change"),
         ({"shared": (CHECKS[0], *SHARED)}, "no vendor identifier is set"),
         ({"shared": (CHECKS[1], *SHARED)}, "no class identifier is set"),
         ({"shared": (override(**{**IDENTITY, "private": {}}, **IMAGE_PARAMETERS), *CHECKS)},
@@ -261,6 +264,44 @@ def test_an_integrated_payload_that_is_another_component_s() -> None:
 
 def test_an_integrated_payload_of_another_size() -> None:
     refused(refusals.MANIFEST_MEMBER_MISMATCH, two_with_note(image_size=len(NOTE) + 1), note=NOTE)
+
+
+def test_a_size_that_only_a_later_section_sets() -> None:
+    """What is run command by command reads so many bytes, and no others."""
+    content = manifest(more={Member.VALIDATE: (override(image_size=PAYLOAD.size - 1), MATCH)})
+    assert refused(refusals.MANIFEST_INCOMPLETE, content) == "another digest or size than those it is fetched by"
+
+
+# --- what is started -------------------------------------------------------------------------------------------------
+
+
+def invoking(*commands: Command) -> Manifest:
+    return manifest(components=TWO, more={Member.INVOKE: commands})
+
+
+def test_the_slot_is_started() -> None:
+    assert run(invoking(INVOKE)).starts
+    assert not run(manifest()).starts
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        (select(1), INVOKE),
+        (select(True), INVOKE),
+        (override(invoke_args=b"single"), INVOKE),
+        (override(invoke_args=b""), INVOKE),
+        (INVOKE, INVOKE),
+    ],
+)
+def test_what_no_boot_starts(commands: CommandSequence) -> None:
+    """To report as done what nobody does would be a lie, so it is refused."""
+    refused(refusals.MANIFEST_COMMAND_UNSUPPORTED, invoking(*commands))
+
+
+def test_nothing_is_started_before_vendor_and_class_hold() -> None:
+    content = manifest(SHARED[:1], (*CHECKS, *FETCHING), more={Member.INVOKE: (INVOKE,)})
+    assert "vendor and class" in refused(refusals.MANIFEST_INCOMPLETE, content)
 
 
 @pytest.mark.parametrize(("overrides", "allowed"), [(63, True), (64, False)])
@@ -320,6 +361,15 @@ def test_copies_of_something_else(install: CommandSequence) -> None:
     refused(refusals.MANIFEST_COMMAND_UNSUPPORTED, copying(*install))
 
 
+def test_nothing_is_copied_before_vendor_and_class_hold() -> None:
+    content = copying(select(0), FROM_ONE, COPY)
+    shared = tuple(command for command in content.common.shared if command not in CHECKS)
+    fetching = (*CHECKS, *content.sequences[Member.PAYLOAD_FETCH])
+    apart = replace(content, common=replace(content.common, shared=shared))
+    apart = replace(apart, sequences={**content.sequences, Member.PAYLOAD_FETCH: fetching})
+    assert "vendor and class" in refused(refusals.MANIFEST_INCOMPLETE, apart)
+
+
 def test_a_copy_of_what_nothing_was_held_against() -> None:
     content = copying(select(0), FROM_ONE, COPY)
     fetching = {**content.sequences, Member.PAYLOAD_FETCH: (select(1), override(uri=URI), FETCH)}
@@ -333,7 +383,7 @@ def test_a_copy_of_what_nothing_was_held_against() -> None:
         (copying(select(0), FROM_ONE, COPY, image_digest=bytes(32)), OTHERWISE),
         (copying(select(0), FROM_ONE, COPY, image_size=1), OTHERWISE),
         (copying(select(0), FROM_ONE, COPY, override(image_digest=bytes(32)), MATCH),
-         "another digest than the one it is fetched by"),
+         "another digest or size than those it is fetched by"),
     ],
 )  # fmt: skip
 def test_what_a_copy_lacks(content: Manifest, detail: str) -> None:
