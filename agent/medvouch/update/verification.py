@@ -65,7 +65,8 @@ def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys, *, prefix
     5. enough different release keys signed: `manifest-signatures-too-few`;
     6. enough different quality keys signed: `manifest-quality-missing`;
     7. the manifest is well formed, InputError, and all of its members are acted upon: `manifest-member-unsupported`;
-    8. enough of the release keys that signed may name each of its components: `manifest-component-unauthorised`;
+    8. enough of the release keys that signed may name each of its components, and what its dependencies are stored as:
+       `manifest-component-unauthorised`;
     9. severed members that came along have the digests that the manifest names: `manifest-member-mismatch`;
     10. integrated payloads have a name and a digest that the signed commands name: `manifest-member-mismatch`. Whether
        name and digest belong together is for whoever runs the commands.
@@ -89,7 +90,8 @@ def verify_envelope(data: bytes, release: RoleKeys, quality: RoleKeys, *, prefix
 
 
 def _check_components(manifest: Manifest, signers: Sequence[PublicKey], release: RoleKeys, prefix: ComponentId) -> None:
-    for component in manifest.common.components:
+    below = (each for each in manifest.common.dependencies.values() if each is not None)
+    for component in (*manifest.common.components, *below):
         name = (*prefix, *component)
         allowed = sum(_may_name(release.components.get(spki(key)), name) for key in signers)
         if allowed < release.threshold:

@@ -282,6 +282,21 @@ def test_components_are_named_below_their_prefix() -> None:
     verify_envelope(released(), role, QUALITY_KEYS, prefix=(b"below",))
 
 
+def test_dependencies_are_components_too() -> None:
+    """What a dependency is stored as can be written to: its prefix must be one that the keys may name."""
+    content = manifest()
+    data = signed(enclosed(replace(content, common=replace(content.common, dependencies={1: (b"below",), 2: None}))))
+    narrow = limited([(b"slot",)])
+    refusal = assert_refused(refusals.MANIFEST_COMPONENT_UNAUTHORISED, verify_envelope, data, narrow, QUALITY_KEYS)
+    assert refusal.place == "below"
+    verify_envelope(data, limited([(b"slot",), (b"below",)]), QUALITY_KEYS)
+    deeper = limited([(b"a", b"slot"), (b"below",)])
+    refusal = assert_refused(
+        refusals.MANIFEST_COMPONENT_UNAUTHORISED, verify_envelope, data, deeper, QUALITY_KEYS, prefix=(b"a",)
+    )
+    assert refusal.place == "a/below"
+
+
 # --- what travels with it --------------------------------------------------------------------------------------------
 
 
