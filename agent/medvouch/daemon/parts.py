@@ -149,14 +149,14 @@ class PartsWay:
         for component in (*map(staged, parts), REFERENCE_FILE):
             self._parts.staging.remove(component)
 
-    def report(self, last: SuitReport, _: UpdateRecord) -> SuitReport | None:
+    def report(self, last: SuitReport, record: UpdateRecord) -> SuitReport | None:
         """The processor's own, command by command."""
-        return suit_reports.continued(last, self._outcome.report) if self._outcome else None
+        return suit_reports.continued(last, self._outcome.report, record) if self._outcome else None
 
     def failure(self, last: SuitReport, record: UpdateRecord, error: MedvouchError) -> SuitReport:
         """Likewise, where it was a command that failed."""
         if self._outcome and self._outcome.error is error:
-            return suit_reports.continued(last, self._outcome.report)
+            return suit_reports.continued(last, self._outcome.report, record)
         return suit_reports.failed(last, record, error)
 
     async def _run(self, record: UpdateRecord, run: Callable[[bytes], Outcome]) -> None:

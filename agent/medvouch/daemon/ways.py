@@ -110,8 +110,13 @@ class SlotWay:
         await self.staging.reboot()
 
     def report(self, last: SuitReport, record: UpdateRecord) -> SuitReport | None:
-        """The plan was followed: one claim, once."""
-        return suit_reports.staged(last, record) if record.state == Update.NOTIFIED else None
+        """The plan was followed: one claim, and in the end that this is what runs."""
+        match record.state:
+            case Update.NOTIFIED:
+                return suit_reports.staged(last, record)
+            case Update.BOOTED:
+                return suit_reports.done(last)
+        return None
 
     def failure(self, last: SuitReport, record: UpdateRecord, error: MedvouchError) -> SuitReport:
         """In the section that comes next."""

@@ -12,7 +12,8 @@ offset of the outermost. The code is that of the exit (errors.py), since SUIT le
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from medvouch.formats import cbor
@@ -34,6 +35,8 @@ MAX_NONCE_BYTES = 64
 _PLACE = Place("suit-report")
 _NONCE, _RECORDS, _RESULT, _CODE, _RECORD, _REASON, _REFERENCE = 2, 3, 4, 5, 6, 7, 99
 _MAX_CODE = 255
+_ARRAY_HEAD = 3
+"""Bytes of the head of an array of up to 65,535 items."""
 
 
 class Reason(enum.IntEnum):
@@ -100,6 +103,17 @@ class SuitReport:
             _RESULT: True if self.failure is None else _dump_failure(self.failure),
         }
         return cbor.encode(members if self.nonce is None else members | {_NONCE: self.nonce})
+
+    def bounded(self) -> SuitReport:
+        """As much of it as a report may have with a nonce: without the last records, and parameters that are large."""
+        failure = self.failure
+        if failure and len(cbor.encode(_dump_failure(failure))) > MAX_REPORT_BYTES // 2:
+            failure = replace(failure, record=replace(failure.record, properties=Parameters()))
+        bare = replace(self, records=(), failure=failure, nonce=bytes(MAX_NONCE_BYTES))
+        room = MAX_REPORT_BYTES - len(bare.encode()) - _ARRAY_HEAD
+        sizes = accumulate(len(cbor.encode(_dump_record(each))) for each in self.records[:MAX_RECORDS])
+        kept = sum(size <= room for size in sizes)
+        return replace(self, records=self.records[:kept], failure=failure)
 
     @classmethod
     def parse(cls, data: bytes) -> SuitReport:

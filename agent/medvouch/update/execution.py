@@ -87,7 +87,7 @@ class Execution:
     def report(self, nonce: bytes | None = None) -> SuitReport:
         """What was done so far, for whoever asked with `nonce`."""
         uri = self._envelope.manifest.reference_uri or ""
-        return SuitReport(uri, self._envelope.digest, tuple(self._records), self._failure, nonce)
+        return SuitReport(uri, self._envelope.digest, tuple(self._records), self._failure, nonce).bounded()
 
     # --- sequences ----------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from medvouch.formats.ledger import Entry
 from medvouch.formats.secure_boot import APPENDING, REPLACING
 from medvouch.formats.suit_commands import Parameters
 from medvouch.formats.suit_manifest import Member
-from medvouch.formats.suit_report import CommandRecord, Reason
+from medvouch.formats.suit_report import CommandRecord, Failure, Reason
 from medvouch.formats.update import UpdateRecord
 from medvouch.update.transitions import Cause
 from medvouch.update.verification import RoleKeys
@@ -69,7 +69,7 @@ async def test_a_boot_loader(scene: Updatable) -> None:
     report = scene.agent.standing.suit_report
     await closed(scene, mark)
     assert report is not None
-    assert report.failure is None
+    assert report.failure == Failure(0, CommandRecord((), Member.VALIDATE, 0, 0), Reason.INVOKE_PENDING)
     fetch, install, validate = Member.PAYLOAD_FETCH, Member.INSTALL, Member.VALIDATE
     check = Member.CANDIDATE_VERIFICATION
     done = [(fetch, 1)] * 2 + [(fetch, 2)] * 2 + [(check, 1), (check, 2)] + [(install, 0)] * 2
@@ -78,6 +78,7 @@ async def test_a_boot_loader(scene: Updatable) -> None:
     assert copied.properties.source_component == 1
     after = scene.agent.standing.suit_report
     assert after is not None
+    assert after.failure is None
     assert own(commands(after)) == [*done, (validate, 0)]
     assert scene.agent.standing.installed.version == "1.0.0.2"
     folder = scene.gateway.state_dir / "parts"

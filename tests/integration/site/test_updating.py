@@ -53,6 +53,7 @@ def held_up(scene: Updatable, since: int, code: str) -> list[Heard]:
 
 
 PENDING = Failure(0, CommandRecord((), Member.PAYLOAD_FETCH, 0, 0), Reason.INVOKE_PENDING)
+UNSTARTED = replace(PENDING, record=CommandRecord((), Member.INVOKE, 0, 0))
 
 
 def reports(scene: Updatable) -> list[tuple[str, SuitReport]]:
@@ -87,8 +88,9 @@ async def test_an_update_from_the_directive_to_the_verdict(scene: Updatable) -> 
     report = outcome.appraisal.suit_report
     assert report is not None
     assert (report.records, report.failure, report.nonce) == ((found,), None, outcome.appraisal.claims.nonce)
-    assert reports(scene) == [("notified", replace(report, nonce=None, records=(), failure=PENDING)),
-                              ("staged", replace(report, nonce=None))]  # fmt: skip
+    kept = replace(report, nonce=None)
+    assert reports(scene) == [("notified", replace(kept, records=(), failure=PENDING)),
+                              ("staged", replace(kept, failure=UNSTARTED)), ("self_checked", kept)]  # fmt: skip
     closed = await scene.state("update", since=mark, state="closed")
     assert (closed["outcome"], closed["security_epoch"]) == ("attested", 2)
 

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from medvouch.adapters.store import SqliteStore
+from medvouch.daemon import refusals as daemon_refusals
 from medvouch.daemon import suit_reports
 from medvouch.daemon.mirrors import Places
 from medvouch.daemon.parts import PartsWay, PlacedFetcher
 from medvouch.daemon.standing import PARTS_KEY, Standing
 from medvouch.errors import NetworkFault, Refusal, StorageFault
+from medvouch.formats.suit_manifest import Member
 from medvouch.formats.suit_report import MAX_RECORDS, CommandRecord, Failure, Reason, SuitReport
 from medvouch.formats.update import PARTS, PartsRecord, UpdateRecord
 from medvouch.update import refusals
@@ -104,9 +106,24 @@ LAST = SuitReport("", bytes(32), (STEP,) * 200)
 def test_a_report_goes_on_with_each_run_and_is_bounded() -> None:
     failure = Failure(1, replace(STEP, section=20), Reason.CONDITION_FAILED)
     run = SuitReport("", bytes(32), (replace(STEP, section=20),) * 100, failure)
-    joined = suit_reports.continued(LAST, run)
+    joined = suit_reports.continued(LAST, run, RECORD)
     assert (joined.failure, len(joined.records)) == (failure, MAX_RECORDS)
     assert SuitReport.parse(joined.encode()) == joined
+
+
+@pytest.mark.parametrize(
+    ("state", "section"), [("notified", Member.INSTALL), ("staged", Member.VALIDATE), ("booted", None)]
+)
+def test_nothing_is_reported_as_done_before_all_of_it_is(state: str, section: Member | None) -> None:
+    found = suit_reports.continued(LAST, LAST, replace(RECORD, state=state)).failure
+    assert found == (section and Failure(0, CommandRecord((), section, 0, 0), Reason.INVOKE_PENDING))
+
+
+def test_a_slot_that_holds_something_else_is_a_condition_that_does_not_hold() -> None:
+    error = Refusal(daemon_refusals.SLOT_MISMATCH, "1")
+    failure = suit_reports.failed(LAST, RECORD, error).failure
+    assert failure is not None
+    assert failure.reason is Reason.CONDITION_FAILED
 
 
 def test_what_fails_outside_of_a_run_is_said_by_its_section(store: SqliteStore) -> None:

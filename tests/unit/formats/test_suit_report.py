@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from medvouch.errors import InputError
 from medvouch.formats import cbor
-from medvouch.formats.suit_commands import MAX_URI, Parameters
+from medvouch.formats.suit_commands import MAX_ARGUMENT_BYTES, MAX_URI, Parameters
 from medvouch.formats.suit_report import (
     MAX_NONCE_BYTES,
     MAX_RECORDS,
@@ -41,6 +42,32 @@ reports = st.builds(
     SuitReport, st.text(max_size=9), st.binary(min_size=32, max_size=32),
     st.lists(records | claims, max_size=4).map(tuple), st.none() | failures, st.none() | st.binary(max_size=64),
 )  # fmt: skip
+
+
+LONG = CommandRecord((1, 2, 3), 20, 65, 3, Parameters(uri="x" * MAX_URI))
+
+
+@pytest.mark.parametrize("number", [0, 30, 31, 32, MAX_RECORDS + 1])
+@pytest.mark.parametrize("failure", [None, Failure(1, LONG, Reason.OPERATION_FAILED)])
+def test_a_report_that_would_be_too_long_ends_sooner(number: int, failure: Failure | None) -> None:
+    """With the nonce of a challenge it can still be read."""
+    whole = SuitReport("u" * MAX_URI, bytes(32), (LONG,) * number, failure)
+    bounded = whole.bounded()
+    asked = replace(bounded, nonce=bytes(MAX_NONCE_BYTES))
+    assert SuitReport.parse(asked.encode()) == asked
+    if bounded.records != whole.records:
+        one_more = replace(asked, records=whole.records[: len(bounded.records) + 1])
+        assert len(one_more.encode()) > MAX_REPORT_BYTES - 8
+    assert bounded.failure == failure
+    assert bounded.bounded() == bounded
+
+
+def test_parameters_that_would_fill_a_report_are_left_out() -> None:
+    large = CommandRecord((), 9, 1, 0, Parameters(invoke_args=bytes(MAX_ARGUMENT_BYTES)))
+    bounded = SuitReport("", bytes(32), (RECORD, large, RECORD), Failure(1, large, Reason.OPERATION_FAILED)).bounded()
+    bare = replace(large, properties=Parameters())
+    assert (bounded.records, bounded.failure) == ((RECORD,), Failure(1, bare, Reason.OPERATION_FAILED))
+    assert SuitReport.parse(bounded.encode()) == bounded
 
 
 def report(change: Callable[[dict[int, Any]], object]) -> bytes:

@@ -14,7 +14,7 @@ from medvouch.errors import InputError, MedvouchError, NetworkFault, RefusalKind
 from medvouch.formats.suit import Envelope
 from medvouch.formats.suit_codes import COMMAND, PARAMETER, TABLE, Kind
 from medvouch.formats.suit_commands import Code, Command, CommandSequence, Comparison, Parameters, VersionMatch
-from medvouch.formats.suit_manifest import ComponentId, Manifest, Member
+from medvouch.formats.suit_manifest import MAX_MANIFEST_BYTES, ComponentId, Manifest, Member
 from medvouch.formats.suit_report import CommandRecord, Reason, SuitReport, SystemClaims
 from medvouch.update import refusals
 from medvouch.update.commands import MAX_UNSIZED_BYTES
@@ -657,6 +657,15 @@ def test_why_a_run_ended(device: Device, content: Manifest, reason: Reason, code
     failure = execution.report().failure
     assert failure is not None
     assert (failure.reason, failure.code) == (reason, code)
+
+
+def test_a_report_can_be_read_whatever_a_command_was_given(device: Device) -> None:
+    arguments = override(invoke_args=bytes(MAX_MANIFEST_BYTES - 1000))
+    content = installing(more={Member.INVOKE: (arguments, RUN)})
+    execution = device.execution(verified(signed(enclosed(content))))
+    assert_refused(refusals.COMPONENT_UNKNOWN, execution.run, Procedure.BOOT)
+    report = execution.report(b"nonce")
+    assert SuitReport.parse(report.encode()) == report
 
 
 def test_a_failure_in_a_dependency_is_told_where_it_was(device: Device) -> None:
