@@ -21,9 +21,8 @@ from medvouch.errors import InputError, MedvouchError, NetworkFault, Refusal, St
 from medvouch.formats.blocks import BlockIndex
 from medvouch.formats.update import MAX_VALIDATOR, FetchJournal, UpdateRecord
 from medvouch.ports import Fetcher, Remote, Slots, Store
-from medvouch.update import refusals
 from medvouch.update.blocks import BLOCKS, Stretch, check_index, match, proven, stretches
-from medvouch.update.payload import Payload, checked
+from medvouch.update.payload import SPOILED, Payload, checked
 
 log = logging.getLogger(__name__)
 
@@ -77,19 +76,25 @@ class Delivery:
     def deliver(
         self, record: UpdateRecord, tell: Tell, only: str = "", unwanted: threading.Event | None = None
     ) -> None:
-        """Fetch and write the image. Raises Refusal `payload-*`, `blocks-mismatch`; InputError; NetworkFault where no
-        place has it; StorageFault; Unwanted once that is set.
+        """Fetch and write the image. A mirror that has something else stops nothing: the last place has the last word.
+
+        Raises Refusal `payload-*`, `blocks-mismatch`; InputError; NetworkFault where no place has it; StorageFault;
+        Unwanted once that is set.
         """
-        faults = []
+        *mirrors, last = self.places.bases(only)
         task = _Task(record, tell, unwanted or threading.Event())
-        for base in self.places.bases(only):
+        for base in mirrors:
             try:
                 self._from(base, task)
                 return
             except NetworkFault as fault:
                 log.warning("%s: %s", base, fault)
-                faults.append(fault)
-        raise faults[-1]
+            except Refusal as refusal:
+                if refusal.kind not in SPOILED:
+                    raise
+                log.warning("%s: %s", base, refusal)
+                self._keep(replace(self._journal(record), done=0, source="", validator=""))
+        self._from(last, task)
 
     def _from(self, base: str, task: _Task) -> None:
         journal = self._journal(task.record)
@@ -101,6 +106,9 @@ class Delivery:
                 raise
             log.warning("%s comes anew, and whole: %s", task.record.uri, error)
             self._write(base, task, replace(journal, source="", validator=""), _Way())
+
+    def _keep(self, journal: FetchJournal) -> None:
+        self.store.put({JOURNAL_KEY: journal.encode()})
 
     def _journal(self, record: UpdateRecord) -> FetchJournal:
         """That of this release, or a new one."""
@@ -167,7 +175,7 @@ class Delivery:
 
             def durable(done: int) -> None:
                 named = remote.validator if len(remote.validator) <= MAX_VALIDATOR else ""
-                self.store.put({JOURNAL_KEY: replace(journal, done=done, source=url, validator=named).encode()})
+                self._keep(replace(journal, done=done, source=url, validator=named))
 
             durable(way.start)
             kept = self.slots.read(record.slot, way.start) if way.start else iter(())
@@ -214,5 +222,5 @@ def _image(record: UpdateRecord) -> Payload:
 def _may_be_ours(error: MedvouchError | _ActiveUnreadable) -> bool:
     """Whether what was kept or copied may be at fault, and not what came over the wire."""
     if isinstance(error, Refusal):
-        return error.kind in (refusals.PAYLOAD_MISMATCH, refusals.PAYLOAD_TOO_LONG, refusals.PAYLOAD_TOO_SHORT)
+        return error.kind in SPOILED
     return isinstance(error, _ActiveUnreadable) or error.code == "fetch-no-range"

@@ -8,6 +8,7 @@ has already. Where the next boot is not as predicted the update has failed, and 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -26,10 +27,12 @@ from medvouch.formats.update import PARTS, PartsRecord, UpdateRecord
 from medvouch.ports import Fetcher, Source
 from medvouch.update.execution import Procedure
 from medvouch.update.parts import REFERENCE_FILE, SECURE_BOOT, Outcome, booted, parts_in, staged, unaffected
-from medvouch.update.payload import bounded
+from medvouch.update.payload import SPOILED, bounded
 from medvouch.update.platform import Platform
 from medvouch.update.secure_boot import FORBIDDEN_DATABASE, check_keeps_booting
 from medvouch.update.transitions import Update
+
+log = logging.getLogger(__name__)
 
 _MEASURED = range(16)
 
@@ -77,7 +80,9 @@ class PlacedFetcher:
 class PartsWay:
     """`ways.Way` of such releases; `source(only)` has their payloads."""
 
-    def __init__(self, parts: Parts, source: Callable[[str], Source], check: SelfCheck, standing: Standing) -> None:
+    def __init__(
+        self, parts: Parts, source: Callable[[str], PlacedFetcher], check: SelfCheck, standing: Standing
+    ) -> None:
         self._parts = parts
         self._source = source
         self._check = check
@@ -89,8 +94,18 @@ class PartsWay:
         return PARTS
 
     async def stage(self, record: UpdateRecord, only: str) -> None:
-        """All payloads into the state directory, by the manifest's own commands."""
-        await self._run(record, lambda envelope: self._parts.stage(envelope, self._source(only)))
+        """All payloads into the state directory, by the manifest's own commands; where a mirror has something else, all
+        from the repository.
+        """
+        source = self._source(only)
+        try:
+            await self._run(record, lambda envelope: self._parts.stage(envelope, source))
+        except Refusal as refusal:
+            if only or not source.places.mirrors or refusal.kind not in SPOILED:
+                raise
+            log.warning("all comes anew, from the repository: %s", refusal)
+            alone = replace(source, only=source.places.repository)
+            await self._run(record, lambda envelope: self._parts.stage(envelope, alone))
 
     async def recheck(self, record: UpdateRecord) -> None:
         """What is predicted is of this system, and nothing in it is about to be forbidden.

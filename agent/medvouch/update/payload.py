@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from medvouch.errors import Refusal
 from medvouch.update import refusals
 
+SPOILED = (refusals.PAYLOAD_MISMATCH, refusals.PAYLOAD_TOO_LONG, refusals.PAYLOAD_TOO_SHORT)
+"""What is refused with these is another payload than the signed one: the place that it came from may be to blame."""
+
 
 @dataclass(frozen=True)
 class Payload:

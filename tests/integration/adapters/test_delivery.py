@@ -401,10 +401,45 @@ def test_the_repository_comes_last(desk: Desk) -> None:
     assert desk.server.requests == [INDEX, IMAGE, IMAGE]
 
 
-def test_a_mirror_that_serves_something_else_is_refused(desk: Desk, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", [IMAGE, INDEX])
+@pytest.mark.parametrize("size", [100, None, 4 << 20])
+def test_a_mirror_that_serves_something_else_stops_no_update(desk: Desk, path: str, size: int | None) -> None:
+    """Else whoever has one mirror would say which updates there are: the repository has the last word."""
+    wrong = contents(bytes((desk.server.directory / path).stat().st_size if size is None else size))
     with RepositoryServer(desk.server.directory) as mirror:
-        mirror.misbehave(IMAGE, contents(bytes(len(desk.new))))
+        mirror.misbehave(path, wrong)
         desk.mirrors = [f"{mirror.url}/"]
+        desk.deliver()
+        assert desk.delivered == desk.new
+        assert path in mirror.requests
+
+
+def test_a_mirror_that_lies_where_the_repository_is_away_is_no_last_word(plain: Desk) -> None:
+    """It is tried again: what a mirror has fails no update."""
+    with RepositoryServer(plain.server.directory) as mirror:
+        mirror.misbehave(IMAGE, contents(bytes(len(plain.new))))
+        plain.mirrors = [f"{mirror.url}/"]
+        plain.server.misbehave(IMAGE, status(500))
+        fails(plain, "fetch-failed")
+        assert plain.slots.record().states["b"] == "empty"
+        assert plain.journal.done == 0
+
+
+def test_of_what_a_mirror_that_lies_has_left_nothing_is_kept(plain: Desk) -> None:
+    with RepositoryServer(plain.server.directory) as mirror:
+        mirror.misbehave(IMAGE, contents(bytes(len(plain.new))))
+        plain.mirrors = [f"{mirror.url}/"]
+        plain.deliver()
+    assert plain.delivered == plain.new
+    assert plain.server.requests == [IMAGE]
+    assert plain.sent() == len(plain.new)
+
+
+def test_a_repository_that_serves_something_else_is_refused(desk: Desk) -> None:
+    with RepositoryServer(desk.server.directory) as mirror:
+        desk.mirrors = [f"{mirror.url}/"]
+        mirror.misbehave("images/", status(500))
+        desk.server.misbehave(IMAGE, contents(bytes(len(desk.new))))
         fails(desk, "payload-mismatch")
 
 

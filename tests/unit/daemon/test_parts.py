@@ -13,14 +13,19 @@ from medvouch.adapters.store import SqliteStore
 from medvouch.daemon import refusals as daemon_refusals
 from medvouch.daemon import suit_reports
 from medvouch.daemon.mirrors import Places
-from medvouch.daemon.parts import PartsWay, PlacedFetcher
+from medvouch.daemon.parts import Parts, PartsWay, PlacedFetcher
 from medvouch.daemon.standing import PARTS_KEY, Standing
-from medvouch.errors import NetworkFault, Refusal, StorageFault
+from medvouch.errors import NetworkFault, Refusal, RefusalKind, StorageFault
 from medvouch.formats.suit_manifest import Member
 from medvouch.formats.suit_report import MAX_RECORDS, CommandRecord, Failure, Reason, SuitReport
 from medvouch.formats.update import PARTS, PartsRecord, UpdateRecord
+from medvouch.ports import Source
 from medvouch.update import refusals
+from medvouch.update.parts import Outcome
+from medvouch.update.payload import SPOILED
 
+STEP = CommandRecord((), 16, 0, 1)
+LAST = SuitReport("", bytes(32), (STEP,) * 200)
 URL = "https://updates.example/repository/loader"
 PLACES = Places("https://updates.example/repository/", ["http://ward.example/", "file:///media/usb/"])
 
@@ -97,10 +102,38 @@ async def test_only_what_was_installed_was_tried(store: SqliteStore) -> None:
         assert not await way(store).tried(replace(RECORD, state=state))
 
 
-# --- reports ---------------------------------------------------------------------------------------------------------
+# --- mirrors ---------------------------------------------------------------------------------------------------------
 
-STEP = CommandRecord((), 16, 0, 1)
-LAST = SuitReport("", bytes(32), (STEP,) * 200)
+
+def staging_way(store: SqliteStore, tried: list[str], *refused: RefusalKind) -> PartsWay:
+    """Whose stagings are refused with these, one after another, then good; `tried`: what each may fetch from."""
+    outcomes = iter([*(Outcome(LAST, Refusal(kind, "1")) for kind in refused), Outcome(LAST)])
+
+    def stage(_: bytes, source: Source) -> Outcome:
+        assert isinstance(source, PlacedFetcher)
+        tried.append(source.only)
+        return next(outcomes)
+
+    nothing: Any = None
+    parts = Parts([], nothing, stage, nothing)
+    return PartsWay(parts, lambda only: PlacedFetcher(Line({}), PLACES, only), nothing, Standing(store))
+
+
+@pytest.mark.parametrize("kind", SPOILED, ids=lambda kind: kind.code)
+async def test_where_a_mirror_has_something_else_all_comes_from_the_repository(
+    store: SqliteStore, kind: RefusalKind
+) -> None:
+    store.put({PARTS_KEY: KEPT.encode()})
+    tried: list[str] = []
+    await staging_way(store, tried, kind).stage(RECORD, "")
+    assert tried == ["", PLACES.repository]
+    for only, refused in (("file:///stick", [kind]), ("", [kind, kind]), ("", [refusals.URL_NOT_ALLOWED])):
+        with pytest.raises(Refusal):
+            await staging_way(store, tried, *refused).stage(RECORD, only)
+    assert tried[2:] == ["file:///stick", "", PLACES.repository, ""]
+
+
+# --- reports ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_report_goes_on_with_each_run_and_is_bounded() -> None:
