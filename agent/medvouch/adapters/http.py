@@ -15,7 +15,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -41,7 +41,7 @@ class Proxy:
 
     host: str
     port: int
-    credentials: str = ""
+    credentials: str = field(default="", repr=False)
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -226,6 +226,10 @@ def test_a_server_that_says_407_is_no_proxy(server: RepositoryServer, fetcher: H
     assert code(fetcher, f"{server.url}/x", 0, None) == "fetch-failed"
 
 
+def test_whoever_shows_a_proxy_does_not_show_its_password() -> None:
+    assert "secret" not in repr(HttpFetcher(proxy=Proxy("proxy.example", 3128, "agent:secret")).proxy)
+
+
 def test_a_proxy_that_is_away(server: RepositoryServer) -> None:
     with ProxyServer() as proxy:
         pass
