@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import quote
 
 from medvouch.errors import InputError, MedvouchError, NetworkFault, Refusal
@@ -16,6 +17,8 @@ from medvouch.formats.tuf_versions import NONE_SEEN, Versions
 from medvouch.update.repository import Repository
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ELSEWHERE = "payloads/"
 """Below a mirror: what the repository's payloads are that stand elsewhere than below it."""
@@ -62,6 +65,8 @@ class Mirrors:
         self._make = make
         self._places = places
         self._current: Repository | None = None
+        self._floor = NONE_SEEN
+        self._left: list[str] = []
 
     @property
     def current(self) -> Repository:
@@ -71,10 +76,32 @@ class Mirrors:
 
     def refresh(self, floor: Versions = NONE_SEEN, only: str = "") -> Repository:
         """Raises what the first place raised that must not be believed, else what the last one did."""
+        self._floor, self._left = floor, self._places.bases(only)
+        return self._next()
+
+    def ask(self, question: Callable[[Repository], T]) -> T:
+        """What the repository says, after `refresh`; where a place cannot back what it showed, the next one is asked.
+
+        Raises what `question` does; of several places, what it did of the first.
+        """
+        while True:
+            try:
+                return question(self.current)
+            except (NetworkFault, Refusal, InputError) as error:
+                if not self._left or not _of_the_place(error):
+                    raise
+                log.warning("the next place is asked: %s", error)
+                try:
+                    self._next()
+                except (NetworkFault, Refusal, InputError):
+                    raise error from None
+
+    def _next(self) -> Repository:
         refused: list[MedvouchError] = []
         failed: list[MedvouchError] = []
-        for base in self._places.bases(only):
-            repository = self._make(base, floor)
+        while self._left:
+            base = self._left.pop(0)
+            repository = self._make(base, self._floor)
             try:
                 repository.refresh()
             except (NetworkFault, Refusal, InputError) as error:
@@ -84,3 +111,11 @@ class Mirrors:
             self._current = repository
             return repository
         raise (refused or failed[-1:])[0]
+
+
+def _of_the_place(error: MedvouchError) -> bool:
+    """Whether another place may have it right: metadata below the top level, or a target, that is not what was signed.
+
+    What a directive or a manifest says is signed, and the same everywhere.
+    """
+    return isinstance(error, NetworkFault) or error.code.startswith(("metadata-", "target-mismatch"))

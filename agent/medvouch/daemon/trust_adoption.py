@@ -12,6 +12,7 @@ from medvouch.daemon.standing import TIME_KEY, TRUST_KEY, Change, Standing
 from medvouch.daemon.worker import in_thread
 from medvouch.formats.ledger import Transition
 from medvouch.ports import Clock, Store
+from medvouch.update.repository import Repository
 from medvouch.update.trusted_time import trusted_now
 
 
@@ -46,7 +47,7 @@ class TrustAdoption:
         """After a refresh that testified a time. Raises as downloading does; ConfigFault where it cannot be used."""
         if testified > self.standing.testified_time:
             self.store.put({TIME_KEY: str(testified).encode()})
-        data = await in_thread(self.mirrors.current.trust)
+        data = await in_thread(self.mirrors.ask, Repository.trust)
         used = self.standing.trust
         if data == used:
             return

@@ -22,6 +22,7 @@ from medvouch.update.parts import check_parts
 from medvouch.update.payload import Payload
 from medvouch.update.processor import REFERENCE, SLOT, DeviceClass, InstallPlan, plan
 from medvouch.update.refusals import BLOCKS_MISMATCH, DIRECTIVE_MISMATCH, MANIFEST_INCOMPLETE, UPDATE_WITHDRAWN
+from medvouch.update.repository import Repository
 from medvouch.update.transitions import BEGINNINGS, Cause, Update
 from medvouch.update.verification import RoleKeys, verify_envelope
 
@@ -134,8 +135,10 @@ class UpdateSource:
         Raises Refusal, InputError where the directive or the manifest must not be followed, `update-withdrawn` where
         what is under way must not be gone on with; NetworkFault.
         """
+        return self.mirrors.ask(lambda repository: self._look(repository, present))
+
+    def _look(self, repository: Repository, present: Present) -> Offer | None:
         now = self.now()
-        repository = self.mirrors.current
         found = resolve(repository, self.ueid, self.device, now)
         if withdrawn := present.withdrawn(found.directive if found else None):
             raise Refusal(UPDATE_WITHDRAWN, withdrawn, place=present.last.version if present.last else "")

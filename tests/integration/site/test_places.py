@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +138,25 @@ async def test_a_mirror_that_was_left_alone_is_passed_over(scene: Updatable, tmp
         assert "metadata/timestamp.json" in mirror.requests
 
 
+@pytest.mark.parametrize("lacking", [False, True])
+@pytest.mark.parametrize("spoiled", ["metadata/*directives*.json", "targets/*trust.cbor", "targets/**/*release.suit"])
+async def test_a_mirror_that_spoils_or_lacks_one_file_is_passed_over(
+    scene: Updatable, tmp_path: Path, spoiled: str, lacking: bool
+) -> None:
+    """All above that file is as it was signed, so that the mirror is believed until then."""
+    publish(scene)
+    shutil.copytree(scene.publisher.directory, tmp_path / "bad")
+    files = [*(tmp_path / "bad").glob(spoiled)]
+    assert files
+    for file in files:
+        file.unlink() if lacking else file.write_bytes(b"x" * file.stat().st_size)
+    with RepositoryServer(tmp_path / "bad") as mirror:
+        await scene.with_settings(f'mirrors = ["{mirror.url}/"]')
+        await activated(scene)
+        asked = {path.rpartition("/")[2] for path in mirror.requests}
+        assert asked & {file.name for file in files}
+
+
 async def test_what_no_place_has_right_is_told_by_its_reason(scene: Updatable, tmp_path: Path) -> None:
     """The mirror is rolled back, and the repository is away: the first is what somebody has to look at."""
     shutil.copytree(scene.publisher.directory, tmp_path / "old")
@@ -187,17 +208,23 @@ async def test_what_is_no_directory(scene: Updatable, place: object) -> None:
         await scene.agent.control("update", {"from": place}, 0)
 
 
-async def test_through_a_proxy(scene: Updatable, tmp_path: Path) -> None:
+async def test_through_a_proxy(scene: Updatable, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What it wants to hear is told to nobody else."""
+    caplog.set_level(logging.DEBUG)
     publish(scene)
-    (tmp_path / "credentials").write_text("agent:secret\n", encoding="utf-8")
+    (tmp_path / "credentials").write_text("agent:swordfish\n", encoding="utf-8")
     with ProxyServer("agent:another") as proxy:
         lines = f'proxy = "http://127.0.0.1:{proxy.port}/"\nproxy_credentials = "{tmp_path / "credentials"}"'
         mark = scene.mark
         await scene.with_settings(lines)
         assert (await scene.event("update-held-up", since=mark))["code"] == "fetch-proxy"
-        proxy.credentials = "agent:secret"
+        proxy.credentials = "agent:swordfish"
         await activated(scene)
         assert f"{scene.publisher.server.url}/{IMAGE}" in proxy.asked
+    said = f"{caplog.text} {scene.observer.heard}"
+    assert "fetch-proxy" in said
+    for secret in ("swordfish", b64encode(b"agent:swordfish").decode()):
+        assert secret not in said
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
