@@ -46,6 +46,7 @@ def vectors(by: Signers) -> Iterator[Vector]:
     yield from _good(by)
     yield from _bytes(by)
     yield from _signatures(by)
+    yield from _headers(by)
     yield from _members(by)
     yield from _manifests(by)
     yield from runs(by)
@@ -107,6 +108,8 @@ def _bytes(by: Signers) -> Iterator[Vector]:
     yield spoiled(
         "payload-name", "a payload's name without #", "suit-malformed", tagged(lambda each: each.update(x=b""))
     )
+    deep = b"\x81" * 20 + b"\x80"
+    yield spoiled("nested-arrays", "arrays 21 deep", "cbor-limit", tagged(lambda each: each.update({2: deep})))
     sha512 = cbor.encode([cbor.encode([-44, hashlib.sha512(b"").digest()]), *cbor.decode(fields[2])[1:]])
     yield spoiled(
         "digest-sha512", "the digest is SHA-512", "suit-malformed", tagged(lambda each: each.update({2: sha512}))
@@ -128,10 +131,6 @@ def _signatures(by: Signers) -> Iterator[Vector]:
     def altered(**changes: Any) -> bytes:
         return replace(Sign1.parse(first), **changes).encode()
 
-    def resigned(protected: bytes) -> bytes:
-        message = Sign1(protected, {}, None, b"")
-        return replace(message, signature=by.signer(_FIRST).sign(message.to_be_signed(good.signed))).encode()
-
     yield signed("unsigned", "no signatures", few)
     yield signed("one-release-key", "one release key instead of two", few, first, quality)
     yield signed("same-key-twice", "the first release key signs twice", repeated, first, first, quality)
@@ -148,16 +147,11 @@ def _signatures(by: Signers) -> Iterator[Vector]:
     flipped = altered(signature=bytes([signature[0] ^ 1]) + signature[1:])
     yield signed("signature-flipped", "one bit of a signature", few, flipped, second, quality)
     yield signed("signature-short", "a signature of 63 bytes", few, altered(signature=signature[:-1]), second, quality)
+    yield signed("signature-empty", "a signature of no bytes", "cose-limit", altered(signature=b""), second, quality)
     attached = altered(payload=good.signed)
     yield signed("payload-attached", "the digest inside the COSE_Sign1", "suit-malformed", attached, second, quality)
     mac = cbor.encode(cbor.Tag(17, [cbor.encode({1: 5}), {}, None, bytes(32)]))
     yield signed("mac", "a COSE_Mac0 instead of a signature", "cose-malformed", mac, second, quality)
-    bare = altered(protected_bytes=b"", unprotected={1: -7})
-    yield signed("algorithm-unprotected", "the algorithm stands where nobody signs it", few, bare, second, quality)
-    critical = resigned(cbor.encode({1: -7, 2: [99], 99: 0}))
-    yield signed("critical-header", "a critical header that nobody knows", few, critical, second, quality)
-    other = resigned(cbor.encode({1: -35}))
-    yield signed("other-algorithm", "ES384 is named, ES256 was made", few, other, second, quality)
     beside = by.naming(good.signed, _FIRST, _THIRD)
     yield signed("kid-of-another", "the kid of a release key that did not sign", few, beside, second, quality)
     named = by.naming(good.signed, _FIRST), by.naming(good.signed, _SECOND, _FIRST)
@@ -172,6 +166,28 @@ def _signatures(by: Signers) -> Iterator[Vector]:
     yield Vector("manifest-exchanged", "another sequence number", "manifest-digest-mismatch", exchanged)
     restated = replace(good, manifest=changed, digest=wrapped_digest(changed)).encode()
     yield Vector("digest-restated", "the same, and its digest stated", few, restated)
+
+
+def _headers(by: Signers) -> Iterator[Vector]:
+    """What the first of the signatures says of itself."""
+    good, few = by.enclosed(GOOD.encode()), "manifest-signatures-too-few"
+    first, *others = good.signatures
+
+    def signed(name: str, mutation: str, expected: str, block: bytes) -> Vector:
+        return Vector(name, mutation, expected, replace(good, signatures=(block, *others)).encode())
+
+    def resigned(protected: bytes) -> bytes:
+        message = Sign1(protected, {}, None, b"")
+        return replace(message, signature=by.signer(_FIRST).sign(message.to_be_signed(good.signed))).encode()
+
+    bare = replace(Sign1.parse(first), protected_bytes=b"", unprotected={1: -7}).encode()
+    yield signed("algorithm-unprotected", "the algorithm stands where nobody signs it", few, bare)
+    both = replace(Sign1.parse(first), unprotected={1: -7}).encode()
+    yield signed("algorithm-twice", "the algorithm in both headers", "cose-malformed", both)
+    yield signed("algorithm-text", "the algorithm by its name", few, resigned(cbor.encode({1: "ES256"})))
+    critical = resigned(cbor.encode({1: -7, 2: [99], 99: 0}))
+    yield signed("critical-header", "a critical header that nobody knows", few, critical)
+    yield signed("other-algorithm", "ES384 is named, ES256 was made", few, resigned(cbor.encode({1: -35})))
 
 
 # --- what travels with it --------------------------------------------------------------------------------------------
@@ -223,6 +239,7 @@ def _manifests(by: Signers) -> Iterator[Vector]:
         ("version-2", "manifest version 2", {1: 2}),
         ("unknown-member", "member 10, which no draft has", {10: b""}),
         ("sequence-negative", "a negative sequence number", {2: -1}),
+        ("sequence-bignum", "the sequence number as a bignum", {2: cbor.Tag(2, b"\x0b")}),
         ("component-twice", "a component stands twice", {3: cbor.encode(common)}),
         ("command-unknown", "command 36, which no draft has", {7: cbor.encode([36, 0])}),
         ("command-without-argument", "a command without its argument", {7: cbor.encode([3])}),

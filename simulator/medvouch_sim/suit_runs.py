@@ -125,7 +125,7 @@ def dependencies(by: Signers) -> Iterator[Vector]:
         return enclosing(by, name, mutation, expected, inner, manifest)
 
     unsigned = by.dependency(roles=RELEASE[:1])
-    few = "manifest-signatures-too-few"
+    few, unauthorised = "manifest-signatures-too-few", "manifest-component-unauthorised"
     yield vector("dependency-signatures", "a dependency signed by one", few, unsigned, depending(unsigned))
     aborting = by.dependency(ABORT)
     yield vector("dependency-aborts", "a dependency that aborts", "manifest-aborted", aborting, depending(aborting))
@@ -138,6 +138,11 @@ def dependencies(by: Signers) -> Iterator[Vector]:
     yield vector("dependency-nameless", "a dependency without a prefix", "manifest-incomplete", data, nameless)
     none = replace(content, sequences={**content.sequences, Member.INSTALL: (select(0), PROCESS)})
     yield vector("dependency-none", "a component treated as a dependency", "dependency-none", data, none)
+    passed_over = replace(content, sequences={**content.sequences, Member.INSTALL: (select(1), IDENTITY)})
+    unprocessed = "a dependency whose install section nobody runs"
+    yield vector("dependency-unprocessed", unprocessed, "dependency-unprocessed", data, passed_over)
+    limited = vector("dependency-unauthorised", "a key may not name the dependency", unauthorised, data, content)
+    yield replace(limited, components={RELEASE[1]: ("slot", "note", "copy")})
     integrity = (select(1), override(image_digest=bytes(32)), Command(Code.DEPENDENCY_INTEGRITY, 15))
     broken = replace(content, sequences={**content.sequences, Member.INSTALL: integrity})
     yield vector("dependency-integrity", "another digest is asked for", "dependency-mismatch", data, broken)

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from medvouch.errors import Refusal, RefusalKind
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
-from medvouch.formats.suit_commands import Code, Comparison, Parameters
+from medvouch.formats.suit_commands import Code, Comparison, Parameters, VersionMatch
 from medvouch.formats.suit_manifest import ComponentId, Member, component_name
 from medvouch.update import refusals
 from medvouch.update.payload import Payload, bounded, checked
@@ -33,7 +33,9 @@ _COMPATIBLE = frozenset({Code.VENDOR_IDENTIFIER, Code.CLASS_IDENTIFIER})
 
 
 class Unmet(Refusal):
-    """A condition does not hold."""
+    """A condition does not hold; `found` is what was measured instead, where it has a form of its own."""
+
+    found = Parameters()
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,11 @@ def given(value: _T | None, what: str, scope: Scope) -> _T:
     return value
 
 
-def unmet(kind: RefusalKind, detail: str, scope: Scope) -> Unmet:
+def unmet(kind: RefusalKind, detail: str, scope: Scope, found: Parameters | None = None) -> Unmet:
     """A condition that does not hold, here."""
-    return Unmet(kind, detail, place=scope.place)
+    refusal = Unmet(kind, detail, place=scope.place)
+    refusal.found = found or Parameters()
+    return refusal
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------
@@ -118,7 +122,8 @@ def _identity(scope: Scope, index: int, code: Code, found: bytes, otherwise: Ref
     name = code.name.lower().replace("identifier", "id")
     wanted = given(getattr(scope.parameters[index], name), name.replace("_", " "), scope)
     if wanted != found:
-        raise unmet(otherwise, f"{uuid.UUID(bytes=wanted)} where this is {found.hex() or 'nothing'}", scope)
+        detail = f"{uuid.UUID(bytes=wanted)} where this is {found.hex() or 'nothing'}"
+        raise unmet(otherwise, detail, scope, Parameters(**{name: found}) if found else None)  # type: ignore[arg-type]
     scope.held.add(code)
 
 
@@ -148,23 +153,24 @@ def measured(machine: Machine, scope: Scope, index: int) -> bytes:
 def _image_match(machine: Machine, scope: Scope, index: int) -> None:
     wanted = given(scope.parameters[index].image_digest, "image digest", scope)
     if (found := measured(machine, scope, index)) != wanted:
-        raise unmet(
-            refusals.COMPONENT_MISMATCH, f"{found.hex() or 'another size'} where {wanted.hex()} is wanted", scope
-        )
+        detail = f"{found.hex() or 'another size'} where {wanted.hex()} is wanted"
+        raise unmet(refusals.COMPONENT_MISMATCH, detail, scope, Parameters(image_digest=found) if found else None)
     machine.matched(scope, index)
 
 
 def _image_not_match(machine: Machine, scope: Scope, index: int) -> None:
     unwanted = given(scope.parameters[index].image_digest, "image digest", scope)
     if measured(machine, scope, index) == unwanted:
-        raise unmet(refusals.COMPONENT_MISMATCH, f"{unwanted.hex()} is what must not be there", scope)
+        found = Parameters(image_digest=unwanted)
+        raise unmet(refusals.COMPONENT_MISMATCH, f"{unwanted.hex()} is what must not be there", scope, found)
 
 
 def _component_slot(machine: Machine, scope: Scope, index: int) -> None:
     wanted = given(scope.parameters[index].component_slot, "component slot", scope)
     found = machine.platform.slot(scope.frame.component(index, scope.place))
     if found != wanted:
-        raise unmet(refusals.COMPONENT_OTHER_SLOT, f"slot {wanted} where {found} is free", scope)
+        detail = f"slot {wanted} where {found} is free"
+        raise unmet(refusals.COMPONENT_OTHER_SLOT, detail, scope, Parameters(component_slot=found))
 
 
 def _check_content(machine: Machine, scope: Scope, index: int) -> None:
@@ -188,7 +194,9 @@ def _version(machine: Machine, scope: Scope, index: int) -> None:
     found = machine.platform.version(scope.frame.component(index, scope.place))
     padded = list(zip_longest(found, wanted, fillvalue=0))
     if not _COMPARE[comparison]([left for left, _ in padded], [right for _, right in padded]):
-        raise unmet(refusals.COMPONENT_OTHER_VERSION, f"{found} is not {comparison.name} than {wanted}", scope)
+        detail = f"{found} is not {comparison.name} than {wanted}"
+        is_version = Parameters(version=VersionMatch(Comparison.EQUAL, found))
+        raise unmet(refusals.COMPONENT_OTHER_VERSION, detail, scope, is_version)
 
 
 def _dependency_integrity(machine: Machine, scope: Scope, index: int) -> None:
@@ -313,4 +321,6 @@ PROPERTIES: Mapping[int, tuple[str, ...]] = {
     Code.COPY: ("source_component", "image_digest", "image_size"),
     Code.INVOKE: ("invoke_args",),
 }
-"""The parameters that a command goes by, and its record shows."""
+"""The parameters that a command goes by. Its record shows them, and of a condition that fails what was found instead
+(draft-ietf-suit-report, 3).
+"""

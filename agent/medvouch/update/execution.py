@@ -7,13 +7,14 @@ that has a command or a parameter which is not run, or one in the wrong place, i
 
 Within try-each and run-sequence each selected component has its turn. A sequence that fails there leaves no parameter
 behind; what it has written stays written. Dependencies are run like what depends on them: signed by the same roles,
-their components below their prefix, at most MAX_DEPENDENCY_DEPTH deep; all commands count towards one limit.
+their components below their prefix, at most MAX_DEPENDENCY_DEPTH deep; all commands count towards one limit. None is
+passed over: a section that a dependency has and nobody processed ends the run (draft-ietf-suit-trust-domains, 6.2).
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -69,6 +70,7 @@ class Execution:
         self._verify = verify
         self._steps = 0
         self._digests: dict[tuple[int, ...], bytes] = {}
+        self._processed: set[tuple[tuple[int, ...], Member]] = set()
         self._records: list[CommandRecord | SystemClaims] = []
         self._at = CommandRecord((), _SHARED, 0, 0)
         self._failure: Failure | None = None
@@ -78,8 +80,9 @@ class Execution:
         try:
             frame = Frame(self._envelope)
             check_supported(self._envelope)
-            for member in procedure.value:
+            for number, member in enumerate(procedure.value, 1):
                 self._section(frame, member)
+                self._check_processed(frame, procedure.value[:number], last=number == len(procedure.value))
         except MedvouchError as error:
             self._failure = Failure(error.exit_code, self._at, reason_of(error))
             raise
@@ -125,7 +128,9 @@ class Execution:
             self._at = replace(self._at, component=index, properties=known)
             try:
                 HANDLERS[command.code](self, scope, index)
-            except MedvouchError:
+            except MedvouchError as error:
+                if isinstance(error, Unmet):
+                    self._at = replace(self._at, properties=error.found)
                 self._record(scope, index, policy, _ON_FAILURE)
                 raise
             self._record(scope, index, policy, _ON_SUCCESS)
@@ -209,8 +214,8 @@ class Execution:
 
     def matched(self, scope: Scope, index: int) -> None:
         """Remembered, so that a later section may go by it."""
-        if digest := scope.parameters[index].image_digest:
-            self._digests[*scope.frame.path, index] = digest
+        if index in scope.frame.envelope.manifest.common.dependencies:
+            self._digests[*scope.frame.path, index] = cast(bytes, scope.parameters[index].image_digest)
 
     def verified(self, scope: Scope, index: int) -> VerifiedEnvelope:
         """The dependency, if it is the one whose digest is set, or was held against it before, and signed enough."""
@@ -219,6 +224,7 @@ class Execution:
         if wanted is None or dependency_digest(data) != wanted:
             detail = f"{wanted.hex() if wanted else 'no digest'} is wanted"
             raise unmet(refusals.DEPENDENCY_MISMATCH, detail, scope)
+        self._digests[*scope.frame.path, index] = wanted
         return self._verify(data, scope.frame.component(index, scope.place))
 
     def process(self, scope: Scope, index: int) -> None:
@@ -236,6 +242,32 @@ class Execution:
             raise InputError("suit-limit", f"dependencies more than {MAX_DEPENDENCY_DEPTH} deep", place=scope.place)
         check_supported(envelope)
         self._section(Frame(envelope, path, scope.frame.component(index, scope.place)), scope.member)
+        self._processed.add((path, scope.member))
+
+    def _check_processed(self, frame: Frame, members: Sequence[Member], *, last: bool) -> None:
+        """Of each dependency, and of theirs, all that it has for these sections was run; of the last all are known."""
+        for index in sorted(frame.envelope.manifest.common.dependencies):
+            path = (*frame.path, index)
+            self._at, place = CommandRecord(frame.path, members[-1], 0, index), "/".join(map(str, path))
+            if (digest := self._digests.get(path)) is None:
+                if last:
+                    detail = "it was never held against a digest"
+                    raise Refusal(refusals.DEPENDENCY_UNPROCESSED, detail, place=place)
+                continue
+            below = self._kept(frame, index, digest, place)
+            has = below.envelope.sequences.keys() | below.envelope.manifest.severed.keys()
+            for member in members:
+                if member in has and (path, member) not in self._processed:
+                    detail = f"its section {member_name(member)} was not run"
+                    raise Refusal(refusals.DEPENDENCY_UNPROCESSED, detail, place=place)
+            self._check_processed(below, members, last=last)
+
+    def _kept(self, frame: Frame, index: int, digest: bytes, place: str) -> Frame:
+        component = frame.component(index, place)
+        data = bounded(self.platform.read(component, None), MAX_ENVELOPE_BYTES + 1)
+        if dependency_digest(data) != digest:
+            raise Refusal(refusals.DEPENDENCY_MISMATCH, f"{digest.hex()} was there before", place=place)
+        return Frame(self._verify(data, component), (*frame.path, index), component)
 
 
 _BLOCKS: Mapping[int, Callable[[Execution, Scope, Argument], None]] = {

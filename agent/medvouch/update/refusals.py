@@ -124,6 +124,11 @@ DEPENDENCY_MISMATCH = RefusalKind(
     "A manifest that the release depends on is not there, or is another one.",
     "publish the dependency beside the release, as it was when the release was signed",
 )
+DEPENDENCY_UNPROCESSED = RefusalKind(
+    "dependency-unprocessed",
+    "A manifest that the release depends on has commands that nobody ran, so the release is not all there.",
+    "have the release process each dependency in every section that the dependency has, and sign it again",
+)
 DEPENDENCY_NONE = RefusalKind(
     "dependency-none",
     "A component is treated as a manifest that the release depends on, and is none.",

@@ -371,7 +371,8 @@ def test_a_section_begins_with_component_0(device: Device) -> None:
     """Where there is none, as where dependencies alone have numbers, nothing begins."""
     content = installing(override(uri=URI), components=(), shared=(), dependencies={1: BELOW})
     assert refused(device, refusals.MANIFEST_INCOMPLETE, content) == "there is no component 0"
-    device.run(installing(override(uri=URI), components=(), shared=(), dependencies={0: BELOW}))
+    alone = installing(override(uri=URI), components=(), shared=(), dependencies={0: BELOW})
+    refused(device, refusals.DEPENDENCY_UNPROCESSED, alone)
 
 
 def test_steps_are_bounded(device: Device) -> None:
@@ -384,8 +385,8 @@ def test_steps_are_bounded(device: Device) -> None:
 # --- dependencies ----------------------------------------------------------------------------------------------------
 
 
-def dependent(*commands: Command, more: ComponentId = NOTE, **kwargs: Any) -> bytes:
-    content = installing(*(commands or (override(content=TEXT), WRITE)), components=(more,), **kwargs)
+def dependent(*commands: Command, **kwargs: Any) -> bytes:
+    content = installing(*(commands or (override(content=TEXT), WRITE)), components=(NOTE,), **kwargs)
     return signed(enclosed(content))
 
 
@@ -484,6 +485,60 @@ def test_a_dependency_that_fails_is_no_question_of_alternatives(device: Device) 
     data = dependent(ABORT)
     either = try_each((select(1), PROCESS), (override(uri=URI),))
     refused(device, refusals.MANIFEST_ABORTED, depending(data, either), below=data)
+
+
+CHECKED = {Member.CANDIDATE_VERIFICATION: (override(uri=URI),)}
+
+
+def test_nothing_of_a_dependency_is_passed_over(device: Device) -> None:
+    """A run that ends well has run all that each dependency has, of every section (trust-domains, 6.2)."""
+    data = dependent()
+    nothing = (select(1), override(uri=URI))
+    assert refused(device, refusals.DEPENDENCY_UNPROCESSED, depending(data, *nothing), below=data) == (
+        "its section install was not run"
+    )
+    assert device.holds((*BELOW, *NOTE)) == b""
+    more = dependent(override(content=TEXT), WRITE, more=CHECKED)
+    detail = refused(device, refusals.DEPENDENCY_UNPROCESSED, depending(more), below=more)
+    assert detail == "its section candidate-verification was not run"
+    device.run(depending(more, more={Member.CANDIDATE_VERIFICATION: (select(1), PROCESS)}), below=more)
+    never = replace(depending(data), sequences={Member.INSTALL: nothing})
+    assert refused(device, refusals.DEPENDENCY_UNPROCESSED, never) == "it was never held against a digest"
+
+
+def test_a_section_that_a_dependency_has_severed_is_not_passed_over(device: Device) -> None:
+    content = installing(override(content=TEXT), WRITE, components=(NOTE,))
+    data = signed(enclosed(replace(content, severed={Member.PAYLOAD_FETCH: bytes(32)})))
+    refused(device, refusals.DEPENDENCY_UNPROCESSED, depending(data), below=data)
+
+
+def test_nothing_of_a_dependency_s_dependency_is_passed_over(device: Device) -> None:
+    inmost = dependent(override(content=TEXT), WRITE, more=CHECKED)
+    for checking, told in (((select(1), PROCESS), None), ((override(uri=URI),), "its section candidate-verification")):
+        inner = signed(enclosed(depending(inmost, more={Member.CANDIDATE_VERIFICATION: checking}), below=inmost))
+        outer = depending(inner, more={Member.CANDIDATE_VERIFICATION: (select(1), PROCESS)})
+        if told is None:
+            device.run(outer, below=inner)
+        else:
+            assert refused(device, refusals.DEPENDENCY_UNPROCESSED, outer, below=inner).startswith(told)
+
+
+def test_a_dependency_that_is_overwritten_meanwhile(device: Device) -> None:
+    data = dependent()
+    over = (select(1), PROCESS, override(content=dependent(override(content=b"other"), WRITE)), WRITE)
+    assert refused(device, refusals.DEPENDENCY_MISMATCH, depending(data, *over), below=data).endswith(
+        "was there before"
+    )
+
+
+def test_a_dependency_that_was_passed_over_is_told_where(device: Device) -> None:
+    data = dependent()
+    execution = device.execution(verified(signed(enclosed(depending(data, override(uri=URI)), below=data))))
+    assert_refused(refusals.DEPENDENCY_UNPROCESSED, execution.run, Procedure.UPDATE)
+    failure = execution.report().failure
+    assert failure is not None
+    assert failure.record == CommandRecord((), Member.INSTALL, 0, 1)
+    assert failure.reason is Reason.OPERATION_FAILED
 
 
 def test_dependencies_of_dependencies(device: Device) -> None:
@@ -636,6 +691,44 @@ def test_what_is_recorded_of_a_failure(device: Device, policy: int, records: int
     )
     assert report.failure.record.section == Member.INSTALL
     assert SuitReport.parse(report.encode()) == report
+
+
+FOUND = {
+    "vendor": Parameters(vendor_id=DEVICE.vendor_id),
+    "class": Parameters(class_id=DEVICE.class_id),
+    "device": Parameters(device_id=b"i" * 16),
+    "image": Parameters(image_digest=TEXT_PARAMETERS["image_digest"]),  # type: ignore[arg-type]
+    "image size": Parameters(),
+    "no image": Parameters(image_digest=TEXT_PARAMETERS["image_digest"]),  # type: ignore[arg-type]
+    "slot": Parameters(component_slot=0),
+    "content": Parameters(),
+    "more content": Parameters(),
+}
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_a_condition_that_fails_is_told_with_what_was_found(tmp_path: Path, name: str) -> None:
+    """As the draft has it: the actual value of a digest or a class, which is no secret, and not the one wanted."""
+    command, _, bad, kind = HOLDING[name]
+    device = Device(tmp_path, identity=replace(DEVICE, device_id=b"i" * 16))
+    device.components.store(NOTE, [TEXT])
+    execution = device.execution(verified(signed(enclosed(installing(select(1), override(**bad), command)))))
+    assert_refused(kind, execution.run, Procedure.UPDATE)
+    report = execution.report()
+    assert report.failure is not None
+    assert report.failure.record.properties == FOUND[name]
+    assert report.failure.record in report.records
+    assert SuitReport.parse(report.encode()) == report
+
+
+def test_a_version_that_fails_is_told_with_the_one_found(device: Device) -> None:
+    wanted = override(version=VersionMatch(Comparison.GREATER, (3,)))
+    content = installing(select(1), wanted, Command(Code.VERSION, 15))
+    execution = device.execution(verified(signed(enclosed(content))))
+    assert_refused(refusals.COMPONENT_OTHER_VERSION, execution.run, Procedure.UPDATE)
+    failure = execution.report().failure
+    assert failure is not None
+    assert failure.record.properties.version == VersionMatch(Comparison.EQUAL, (2, 1, -1))
 
 
 @pytest.mark.parametrize(
