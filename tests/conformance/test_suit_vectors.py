@@ -282,6 +282,8 @@ def test_every_code_of_the_drafts_has_its_row(vectors: Path) -> None:
     for path in (vectors / "suit").rglob("draft-ietf-suit-*.cddl"):
         if "report" not in path.name:
             found = re.findall(r"^((?:suit|cose-alg)-[\w-]+)\s*=\s*(-?\d+)", path.read_text(), re.MULTILINE)
+            found += re.findall(r"^ +([\w-]+) ?: (\d+),?$", path.read_text(), re.MULTILINE)  # bits
+            found += [(name, number) for number, name in re.findall(r"#6\.(\d{3,4})\(SUIT_(\w+)\)", path.read_text())]
             stated |= {(name.removeprefix("suit-"), int(number)) for name, number in found}
     rows = {(row.name, int(re.findall(r"-?\d+", str(row.code))[-1])) for row in TABLE if row.kind is not Kind.BLOCK
             if re.search(r"\d", str(row.code)) and "custom" not in row.name}  # fmt: skip

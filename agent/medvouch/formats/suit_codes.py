@@ -13,6 +13,7 @@ from typing import NamedTuple
 class Kind(enum.StrEnum):
     """Where a code stands."""
 
+    TAG = "Tags"
     ENVELOPE = "Members of the envelope"
     BLOCK = "Authentication blocks (COSE tags)"
     DIGEST = "Digest algorithms"
@@ -20,11 +21,13 @@ class Kind(enum.StrEnum):
     COMMON = "Members of common, and of a dependency's metadata"
     CONDITION = "Conditions"
     DIRECTIVE = "Directives"
+    POLICY = "Bits of a reporting policy"
     PARAMETER = "Parameters"
     TEXT = "Text"
     COMPARISON = "Comparisons of versions"
     WAIT = "Events to wait for"
     METADATA = "Metadata of a component"
+    PERMISSION = "Bits of its permissions"
 
 
 class Row(NamedTuple):
@@ -50,7 +53,15 @@ _CARRIED = "carried under its digest; nothing depends on it"
 _E, _B, _A, _M, _C = Kind.ENVELOPE, Kind.BLOCK, Kind.DIGEST, Kind.MANIFEST, Kind.COMMON
 _IF, _DO, _P, _T = Kind.CONDITION, Kind.DIRECTIVE, Kind.PARAMETER, Kind.TEXT
 
+_PERMISSIONS = (
+    "traverse_exec", "create_write", "list_read", "createdir_append", "read_attr", "read_perm", "change_perm",
+    "change_owner", "write_attr", "recurse_delete", "delete", "sync", "read_attr_ex", "write_attr_ex",
+)  # fmt: skip
+"""By bit."""
+
 TABLE = (
+    Row(Kind.TAG, 107, "Envelope", "M"),
+    Row(Kind.TAG, 1070, "Manifest", "M", MALFORMED, "a manifest without an envelope has no signatures"),
     Row(_E, 1, "delegation", "T", MALFORMED, "the trust document says who may sign"),
     Row(_E, 2, "authentication-wrapper", "M"),
     Row(_E, 3, "manifest", "M"),
@@ -75,7 +86,7 @@ TABLE = (
     Row(_M, 2, "manifest-sequence-number", "M"),
     Row(_M, 3, "common", "M"),
     Row(_M, 4, "reference-uri", "M", remark="in the report"),
-    Row(_M, 5, "manifest-component-id", "T"),
+    Row(_M, 5, "manifest-component-id", "T", remark="carried; the agent's state has a place for each envelope"),
     Row(_M, 6, "set-version", "U"),
     Row(_M, 7, "validate", "M"),
     Row(_M, 8, "load", "M"),
@@ -105,7 +116,9 @@ TABLE = (
     Row(_IF, 26, "condition-minimum-battery", "U", COMMAND, "gateways are on mains"),
     Row(_IF, 27, "condition-update-authorized", "U", COMMAND, "whether and when is asked before a manifest is run"),
     Row(_IF, 28, "condition-version", "U"),
-    Row(_DO, 11, "directive-process-dependency", "T"),
+    Row(
+        _DO, 11, "directive-process-dependency", "T", remark="parameters go neither down to a dependency nor up from it"
+    ),
     Row(_DO, 12, "directive-set-component-index", "M"),
     Row(_DO, 15, "directive-try-each", "M", remark="an alternative that fails leaves no parameter behind"),
     Row(_DO, 18, "directive-write", "M"),
@@ -117,10 +130,14 @@ TABLE = (
     Row(_DO, 29, "directive-wait", "U", COMMAND, "when is asked before a manifest is run"),
     Row(_DO, 31, "directive-swap", "M", COMMAND, "the old slot stays as it is until the new one is confirmed"),
     Row(_DO, 32, "directive-run-sequence", "M"),
-    Row(_DO, 33, "directive-unlink", "T"),
+    Row(_DO, 33, "directive-unlink", "T", remark="what is unlinked is gone: components are not shared, nor counted"),
     Row(_DO, 34, "directive-override-multiple", "U", COMMAND, "set-component-index and override-parameters do it"),
     Row(_DO, 35, "directive-copy-params", "U", COMMAND, "set-component-index and override-parameters do it"),
     Row(_IF, "< 0", "command-custom", "M", COMMAND),
+    Row(Kind.POLICY, 0, "send-record-on-success", "M"),
+    Row(Kind.POLICY, 1, "send-record-on-failure", "M"),
+    Row(Kind.POLICY, 2, "send-sysinfo-success", "M", remark="the digest of the component, where a size is set"),
+    Row(Kind.POLICY, 3, "send-sysinfo-failure", "M", remark="the digest of the component, where a size is set"),
     Row(_P, 1, "parameter-vendor-identifier", "M", remark="a UUID; a private enterprise number is suit-malformed"),
     Row(_P, 2, "parameter-class-identifier", "M"),
     Row(_P, 3, "parameter-image-digest", "M", remark="of a dependency: of its manifest"),
@@ -178,4 +195,5 @@ TABLE = (
     Row(Kind.METADATA, "5: 1", "filetype-regular", "U", PARAMETER),
     Row(Kind.METADATA, "5: 2", "filetype-directory", "U", PARAMETER),
     Row(Kind.METADATA, "5: 3", "filetype-symlink", "U", PARAMETER),
+    *(Row(Kind.PERMISSION, bit, name, "U", PARAMETER) for bit, name in enumerate(_PERMISSIONS)),
 )

@@ -285,6 +285,11 @@ _HANDLERS: Mapping[int, Callable[[_Processor, _Run, Argument], None]] = {
 }
 
 
+COMMANDS = frozenset(_HANDLERS)
+"""Those that a plan may have."""
+SECTIONS = frozenset(_ORDER)
+
+
 def _check_compatible(run: _Run) -> None:
     if len(run.compatible) < 2:
         raise _incomplete("vendor and class are not checked before a change", run.place)

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+import suit_doc
 from medvouch.errors import InputError, RefusalKind
 from medvouch.formats.suit import wrapped_digest
+from medvouch.formats.suit_codes import TABLE, Kind
 from medvouch.formats.suit_commands import Code, Command, CommandSequence, dump_sequence
 from medvouch.formats.suit_manifest import Manifest, Member
 from medvouch.update import refusals
-from medvouch.update.processor import EPOCH_LABEL, MAX_STEPS, DeviceClass, InstallPlan, plan
+from medvouch.update.processor import COMMANDS, EPOCH_LABEL, MAX_STEPS, DeviceClass, InstallPlan, plan
 from medvouch_sim.suit_setting import override, select
 from support.refusing import assert_refused
 from support.suit import (
@@ -60,6 +62,11 @@ EVERY_COMMAND_OF_ANOTHER_DAY = (
     Command(Code.VERSION, 2),
     Command(Code.WAIT, 2),
     Command(Code.OVERRIDE_MULTIPLE, {0: {21: URI}}),
+    Command(Code.COPY_PARAMS, {0: [21]}),
+    Command(Code.IMAGE_NOT_MATCH, 15),
+    Command(Code.USE_BEFORE, 15),
+    Command(Code.MINIMUM_BATTERY, 15),
+    Command(Code.UPDATE_AUTHORIZED, 15),
     Command(-1, None),
 )
 
@@ -140,6 +147,18 @@ def test_another_class() -> None:
     refusal = assert_refused(refusals.MANIFEST_OTHER_CLASS, plan, verified(released()), same_vendor)
     assert str(uuid.UUID(bytes=same_vendor.class_id)) in refusal.detail
     assert refusal.place == "payload-fetch, command 3"
+
+
+def test_what_a_plan_may_have_is_what_the_page_of_codes_says() -> None:
+    """Each row that is not run in a release is refused below."""
+    tried = {command.code for command in EVERY_COMMAND_OF_ANOTHER_DAY}
+    assert tried - {-1, Code.COPY} == set(Code) - COMMANDS
+    rows = [row for row in TABLE if row.kind in (Kind.CONDITION, Kind.DIRECTIVE)]
+    assert {row.code for row in rows if suit_doc.planned(row)} == COMMANDS
+    members = {row.code for row in TABLE if row.kind is Kind.MANIFEST and not suit_doc.planned(row)}
+    assert members == {Member.LOAD, Member.DEPENDENCY_RESOLUTION, Member.UNINSTALL}
+    common = {row.code for row in TABLE if row.kind is Kind.COMMON and not suit_doc.planned(row)}
+    assert common == {1, "1/1"}
 
 
 @pytest.mark.parametrize("command", EVERY_COMMAND_OF_ANOTHER_DAY, ids=lambda command: str(command.code))
