@@ -371,8 +371,6 @@ def test_a_section_begins_with_component_0(device: Device) -> None:
     """Where there is none, as where dependencies alone have numbers, nothing begins."""
     content = installing(override(uri=URI), components=(), shared=(), dependencies={1: BELOW})
     assert refused(device, refusals.MANIFEST_INCOMPLETE, content) == "there is no component 0"
-    alone = installing(override(uri=URI), components=(), shared=(), dependencies={0: BELOW})
-    refused(device, refusals.DEPENDENCY_UNPROCESSED, alone)
 
 
 def test_steps_are_bounded(device: Device) -> None:
@@ -502,8 +500,13 @@ def test_nothing_of_a_dependency_is_passed_over(device: Device) -> None:
     detail = refused(device, refusals.DEPENDENCY_UNPROCESSED, depending(more), below=more)
     assert detail == "its section candidate-verification was not run"
     device.run(depending(more, more={Member.CANDIDATE_VERIFICATION: (select(1), PROCESS)}), below=more)
-    never = replace(depending(data), sequences={Member.INSTALL: nothing})
-    assert refused(device, refusals.DEPENDENCY_UNPROCESSED, never) == "it was never held against a digest"
+
+
+def test_a_dependency_that_nobody_looked_at(device: Device) -> None:
+    """Named, and nothing else; with number 0 as well, where there are no components."""
+    for components, index in (((SYSTEM,), 1), ((), 0)):
+        content = installing(override(uri=URI), components=components, shared=(), dependencies={index: BELOW})
+        assert refused(device, refusals.DEPENDENCY_UNPROCESSED, content) == "it was never held against a digest"
 
 
 def test_a_section_that_a_dependency_has_severed_is_not_passed_over(device: Device) -> None:
