@@ -64,15 +64,25 @@ class Frame:
 
 @dataclass
 class Scope:
-    """State of one section while it is run. `soft`: within alternatives, whether an Unmet ends only the sequence."""
+    """State of one section while it is run.
+
+    `every`: whether all are selected, by `true`. `soft`: within alternatives, whether an Unmet ends only the sequence.
+    """
 
     frame: Frame
     member: Member
     parameters: dict[int, Parameters]
     selected: tuple[int, ...] = (0,)
+    every: bool = False
     soft: bool | None = None
     held: set[int] = field(default_factory=set)
     place: str = ""
+
+    def targets(self, code: int) -> tuple[int, ...]:
+        """What a command is for: process-dependency of all components is of all that are dependencies."""
+        if not self.every or code != Code.PROCESS_DEPENDENCY:
+            return self.selected
+        return tuple(index for index in self.selected if index in self.frame.envelope.manifest.common.dependencies)
 
 
 class Machine(Protocol):

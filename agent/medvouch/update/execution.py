@@ -121,7 +121,7 @@ class Execution:
             block(self, scope, command.argument)
             return
         policy = cast(int, command.argument)
-        for index in scope.selected:
+        for index in scope.targets(command.code):
             self._step(scope)
             names = PROPERTIES.get(command.code, ())
             known = Parameters(**{name: getattr(scope.parameters[index], name) for name in names})
@@ -155,8 +155,8 @@ class Execution:
     # --- commands that hold others, or say for what -------------------------------------------------------------------
 
     def _select(self, scope: Scope, argument: Argument) -> None:
-        indexes = scope.frame.indexes
-        if argument is True:
+        indexes, scope.every = scope.frame.indexes, argument is True
+        if scope.every:
             scope.selected = indexes
         else:
             scope.selected = argument if isinstance(argument, tuple) else (argument,)  # type: ignore[assignment]
@@ -190,8 +190,9 @@ class Execution:
 
     def _attempt(self, scope: Scope, index: int, sequence: CommandSequence, *, soft: bool) -> bool:
         """Whether all of it held; what an Unmet ended leaves selection and parameters as they were."""
-        selected, outer, parameters, held = scope.selected, scope.soft, dict(scope.parameters), set(scope.held)
-        scope.selected, scope.soft = (index,), soft
+        selected, every, outer = scope.selected, scope.every, scope.soft
+        parameters, held = dict(scope.parameters), set(scope.held)
+        scope.selected, scope.every, scope.soft = (index,), False, soft
         try:
             for command in sequence:
                 self._command(scope, command)
@@ -201,7 +202,7 @@ class Execution:
             scope.parameters, scope.held = parameters, held
             return False
         finally:
-            scope.selected, scope.soft = selected, outer
+            scope.selected, scope.every, scope.soft = selected, every, outer
         return True
 
     # --- dependencies -------------------------------------------------------------------------------------------------

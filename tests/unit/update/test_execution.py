@@ -473,6 +473,18 @@ def test_what_is_no_dependency(device: Device) -> None:
     assert device.holds((*BELOW, *NOTE)) == TEXT
 
 
+def test_all_dependencies_are_processed_where_everything_is_selected(device: Device) -> None:
+    data = dependent()
+    device.run(depending(data, select(True), PROCESS), below=data)
+    assert device.holds((*BELOW, *NOTE)) == TEXT
+    for named in (select((0, 1)), select(0)):
+        refused(device, refusals.DEPENDENCY_NONE, depending(data, named, PROCESS), below=data)
+    one_by_one = sequence(PROCESS)
+    refused(device, refusals.DEPENDENCY_NONE, depending(data, select(True), one_by_one), below=data)
+    again = (select(True), sequence(override(uri=URI)), PROCESS)
+    device.run(depending(data, *again), below=data)
+
+
 def test_a_dependency_without_a_prefix(device: Device) -> None:
     content = replace(depending(dependent()))
     content = replace(content, common=replace(content.common, dependencies={1: None}))
