@@ -74,11 +74,12 @@ def release(
     loader: bytes = OLD_LOADER,
     change: Callable[[Machine], None] | None = None,
     sequence: int = 2,
+    system: str = "1.0.0",
 ) -> PartsRelease:
-    """One whose reference values are those of a machine with this loader, after that change."""
-    version = f"1.0.0.{sequence}"
-    values = replace(predict(MODEL, "1.0.0", loader=loader, change=change), release=version)
-    return PartsRelease(version, sequence, 1, parts, signed(values))
+    """One whose reference values are those of a machine with this loader and system, after that change."""
+    version = f"{system}.{sequence}"
+    values = replace(predict(MODEL, system, loader=loader, change=change), release=version)
+    return PartsRelease(version, sequence, values.security_epoch, parts, signed(values))
 
 
 def commands(report: SuitReport) -> list[tuple[int, int]]:

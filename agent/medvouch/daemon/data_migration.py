@@ -59,6 +59,10 @@ class DataMigration:
         check_data(new, self.standing.data_installed, self.standing.data_state)
         return {DATA_OFFERED_KEY: new.encode()}
 
+    def untouched(self) -> Values:
+        """Likewise of a release that brings no system: whose data this is goes on running."""
+        return {DATA_OFFERED_KEY: self.standing.data_installed.encode()}
+
     def started(self) -> Values:
         """What to keep once the release that was chosen has booted."""
         return {DATA_STATE_KEY: begun(self.standing.data_state, self.standing.data_offered).encode()}

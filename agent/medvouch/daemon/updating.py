@@ -298,10 +298,9 @@ class Updating:
         attachments = {"directive": offer.directive, "manifest": offer.envelope}
         values: dict[str, bytes | None] = {**FORGOTTEN, PARTS_KEY: None, DIRECTIVE_KEY: offer.directive}
         if offer.for_parts:
-            values[PARTS_KEY] = PartsRecord(offer.envelope, None).encode()
+            values |= {PARTS_KEY: PartsRecord(offer.envelope, None).encode(), **self._data.untouched()}
         else:
-            values[JOURNAL_KEY] = offer.journal(record.slot).encode()
-        values |= self._data.admitted(offer.plan.contents)
+            values |= {JOURNAL_KEY: offer.journal(record.slot).encode(), **self._data.admitted(offer.plan.contents)}
         report, notice = suit_reports.chosen(offer.envelope), self._holding.available(record, offer.directive)
         return await self._move(
             record,

@@ -24,6 +24,7 @@ from medvouch.daemon.parts import PartsWay
 from medvouch.daemon.self_check import SelfCheck
 from medvouch.daemon.updating import Updating
 from medvouch.errors import StorageFault, TpmFault
+from medvouch.formats.data_format import DataFormat, DataState
 from medvouch.formats.ledger import Entry
 from medvouch.formats.secure_boot import APPENDING, REPLACING
 from medvouch.formats.suit_commands import Parameters
@@ -33,6 +34,7 @@ from medvouch.formats.update import UpdateRecord
 from medvouch.update.transitions import Cause
 from medvouch.update.verification import RoleKeys
 from medvouch_sim.fixtures import certificate_list, loader
+from medvouch_sim.publisher import Release
 from medvouch_sim.secure_boot import signed_update
 from support import parts
 from support.parts import DBX, NEW_LOADER, OLD_LOADER, activated, closed, commands, directed, forbids, left
@@ -142,6 +144,20 @@ def helping(path: Path, server: HelperServer) -> Iterator[None]:
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
         listener.close()
+
+
+async def test_the_product_s_data_stays_as_it_is(tmp_path: Path) -> None:
+    """A boot loader for a system whose data has another format than what was delivered."""
+    system = replace(Release.of_fixtures("1.1.0", parts.reference("1.1.0")), data=DataFormat(writes=1))
+    loader_alone = parts.release({"boot-loader": NEW_LOADER}, loader=NEW_LOADER, sequence=3, system="1.1.0")
+    known = [system.reference, loader_alone.reference]
+    async with parts.gateway_with_loader(tmp_path, known, 'migrate_command = "/bin/true"\n') as scene:
+        mark = await scene.installed(system)
+        assert (await scene.collector.challenger.challenge(scene.device)).error is None
+        await scene.event("data-migrated", since=mark, cause="contract")
+        await closed(scene, await activated(scene, loader_alone))
+        assert scene.agent.standing.data_installed == system.data
+        assert scene.agent.standing.data_state == DataState(1, 1, "contract 1")
 
 
 # --- power cuts ------------------------------------------------------------------------------------------------------
