@@ -2,8 +2,10 @@
 
 So all that can be known is known before anything is changed: the payloads are there and whole, the reference values are
 signed, and they are of this very device wherever the release changes nothing. The parts are installed just before the
-restart, by the install section of the manifest; after a power cut it is run again, since each part recognises what it
-has already. Where the next boot is not as predicted the update has failed, and another release has to mend it.
+restart, by the install section of the manifest. That it was begun is durable first: after a power cut it is run again,
+whatever the user or the director says by then, since each part recognises what it has already and half of a release is
+what nobody has predicted. Where the next boot is not as predicted the update has failed, and another release has to
+mend it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from medvouch.formats.secure_boot import MAX_UPDATE_BYTES, SignedUpdate
 from medvouch.formats.suit_manifest import ComponentId, component_name
 from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import PARTS, PartsRecord, UpdateRecord
-from medvouch.ports import Fetcher, Source
+from medvouch.ports import Fetcher, Source, Store
 from medvouch.update.execution import Procedure
 from medvouch.update.parts import REFERENCE_FILE, SECURE_BOOT, Outcome, booted, parts_in, staged, unaffected
 from medvouch.update.payload import SPOILED, bounded
@@ -81,12 +83,13 @@ class PartsWay:
     """`ways.Way` of such releases; `source(only)` has their payloads."""
 
     def __init__(
-        self, parts: Parts, source: Callable[[str], PlacedFetcher], check: SelfCheck, standing: Standing
+        self, parts: Parts, source: Callable[[str], PlacedFetcher], check: SelfCheck, standing: Standing, store: Store
     ) -> None:
         self._parts = parts
         self._source = source
         self._check = check
         self._standing = standing
+        self._store = store
         self._outcome: Outcome | None = None
 
     async def target(self) -> str:
@@ -133,10 +136,15 @@ class PartsWay:
                 check_keeps_booting(update, boots, component_name(part))
 
     async def activate(self, record: UpdateRecord) -> Mapping[str, bytes | None]:
-        """Installed, in this boot."""
+        """Installed, in this boot; the intent is durable first."""
+        intent = {PARTS_KEY: replace(self._kept(record), installed_in=self._check.boot_count).encode()}
+        self._store.put(intent)
         await self._run(record, lambda envelope: self._parts.install(envelope, Procedure.INSTALL))
-        installed = replace(self._kept(record), installed_in=self._check.boot_count)
-        return {PARTS_KEY: installed.encode()}
+        return intent
+
+    async def begun(self, record: UpdateRecord) -> bool:
+        """Some parts may be installed, and others not."""
+        return self._kept(record).installed_in is not None
 
     async def tried(self, record: UpdateRecord) -> bool:
         """The parts were installed in another boot than this one."""

@@ -54,7 +54,7 @@ class UpdateAssembly:
         return Updating(
             self._source(mirrors, time),
             Staging(Delivery(parts.slots, parts.fetcher, self.store, parts.places), self.reporter, holding.restart),
-            PartsWay(parts.parts, lambda only: PlacedFetcher(parts.fetcher, parts.places, only), check, self.standing),
+            self._parts_way(check),
             check,
             self.standing,
             self.recorder,
@@ -65,6 +65,12 @@ class UpdateAssembly:
             self._data(),
             lambda: self.worker.run(lambda: security_epoch(self.around.tpm, self.identity)),
             lambda: parts.jitter_s * int.from_bytes(self.around.entropy.bytes(4)) / 2**32,
+        )
+
+    def _parts_way(self, check: SelfCheck) -> PartsWay:
+        fetcher, places = self.parts.fetcher, self.parts.places
+        return PartsWay(
+            self.parts.parts, lambda only: PlacedFetcher(fetcher, places, only), check, self.standing, self.store
         )
 
     def _source(self, mirrors: Mirrors, time: TrustedTime) -> UpdateSource:

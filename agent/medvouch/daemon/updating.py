@@ -108,7 +108,7 @@ class Updating:
         with suppress(MedvouchError):
             await self._guarded(self._settle)
             if (record := self._standing.update) and record.state in (Update.NOTIFIED, Update.STAGED):
-                await self._holding.holds()
+                await self._held(record)
 
     async def _settle(self) -> None:
         record = self._standing.update
@@ -247,7 +247,7 @@ class Updating:
         record = self._standing.update
         if record is None or Update(record.state) in ESCAPABLE:
             record = await self._chosen(record, only)
-        elif record.state == Update.STAGED:
+        elif record.state == Update.STAGED and not await self._way(record).begun(record):
             record = await self._still_wanted(record, only)
         await self.consent.lapse()
         if record is not None:
@@ -255,7 +255,7 @@ class Updating:
 
     async def _still_wanted(self, record: UpdateRecord, only: str) -> UpdateRecord | None:
         """What is staged, perhaps for a year, or what took its place; where no look can tell, it goes on if it may."""
-        held = await self._holding.holds()
+        held = await self._held(record)
         try:
             return await self._chosen(record, only)
         except MedvouchError as error:
@@ -264,12 +264,16 @@ class Updating:
             log.warning("update: %s goes on without a look: %s", record.version, error)
             return record
 
+    async def _held(self, record: UpdateRecord) -> bool:
+        """Whether its next step has to wait."""
+        return not await self._way(record).begun(record) and await self._holding.holds()
+
     async def _install(self, record: UpdateRecord, only: str = "") -> None:
         """As far as nothing holds it up."""
         try:
-            if record.state == Update.NOTIFIED and not await self._holding.holds():
+            if record.state == Update.NOTIFIED and not await self._held(record):
                 record = await self._stage(record, only)
-            if record.state == Update.STAGED and not await self._holding.holds():
+            if record.state == Update.STAGED and not await self._held(record):
                 await self._activate(record)
         except (Refusal, InputError) as error:
             await self._end(record, error)
@@ -333,7 +337,7 @@ class Updating:
         way = self._way(record)
         await way.recheck(record)
         async with self.consent.lock:
-            if await self._holding.holds():
+            if await self._held(record):
                 return
             values = await way.activate(record)
             tried = replace(record, tries=record.tries + 1)

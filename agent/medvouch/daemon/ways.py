@@ -37,6 +37,10 @@ class Way(Protocol):
         """The next start tries it; what is to be remembered with that. Once more is no different."""
         ...
 
+    async def begun(self, record: UpdateRecord, /) -> bool:
+        """Whether that may have been done in part, so that the rest of it waits for nobody."""
+        ...
+
     async def tried(self, record: UpdateRecord, /) -> bool:
         """Whether this is that start."""
         ...
@@ -88,6 +92,10 @@ class SlotWay:
         """Once: the boot record remembers."""
         await in_thread(self.staging.slots.activate, record.slot)
         return {}
+
+    async def begun(self, _: UpdateRecord) -> bool:
+        """It is done at once, or not at all."""
+        return False
 
     async def tried(self, record: UpdateRecord) -> bool:
         """It is running."""

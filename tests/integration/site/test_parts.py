@@ -180,8 +180,14 @@ async def test_power_goes_before_anything_is_installed(scene: Updatable, monkeyp
     assert sum(path.endswith(".boot-loader") for path in scene.publisher.server.requests) == 1
 
 
-async def test_power_goes_between_installation_and_record(scene: Updatable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It boots the new loader then, is installed once more, which changes nothing, and is tried by another start."""
+@pytest.mark.parametrize("opted_out", [False, True])
+async def test_power_goes_between_installation_and_record(
+    scene: Updatable, monkeypatch: pytest.MonkeyPatch, opted_out: bool
+) -> None:
+    """It boots the new loader then, is installed once more, which changes nothing, and is tried by another start.
+
+    Nobody's wish leaves it at that: what was installed would be in no record.
+    """
     moved = Updating._move
 
     async def stop(self: Updating, record: UpdateRecord, cause: Cause, **options: Any) -> UpdateRecord:
@@ -194,6 +200,8 @@ async def test_power_goes_between_installation_and_record(scene: Updatable, monk
         mark = await directed(scene, LOADER_RELEASE)
         await scene.event("update-held-up", since=mark, code="state-full")
         assert loaders(scene) == (NEW_LOADER, OLD_LOADER)
+        if opted_out:
+            await scene.agent.control("consent", {"cause": "opt-out"}, 1000)
         await scene.gateway.cut_power()
     mark = scene.mark
     await scene.gateway.boot()

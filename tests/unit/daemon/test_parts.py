@@ -87,7 +87,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def way(store: SqliteStore) -> PartsWay:
     nothing: Any = None
-    return PartsWay(nothing, nothing, nothing, Standing(store))
+    return PartsWay(nothing, nothing, nothing, Standing(store), store)
 
 
 async def test_a_manifest_that_was_lost_is_no_reason_to_install_another(store: SqliteStore) -> None:
