@@ -181,13 +181,18 @@ def _image(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _parts(options: argparse.Namespace) -> list[Payload]:
-    """Each once, and such as devices would take it. Raises UsageFault; Refusal `secure-boot-update-*`, InputError."""
+    """Each once, and such as devices would take it.
+
+    Raises UsageFault; Refusal `manifest-parts-clash`, `secure-boot-update-*`; InputError.
+    """
     from medvouch.cli.part_files import checked_part  # noqa: PLC0415 - only who builds such a release needs it
+    from medvouch.update.parts import BY_NAME, check_order  # noqa: PLC0415
 
     names = [name for name, _, _ in options.part]
     if unknown := [name for name in names if name not in PARTS or names.count(name) > 1]:
         detail = f"{unknown[0]} is no part, or named twice"
         raise UsageFault("usage", detail, remedy=f"name each of these at most once: {', '.join(PARTS)}")
+    check_order([BY_NAME[name] for name in names])
     try:
         return [
             checked_part(name, existing_file(file), _url(url), options.reference) for name, file, url in options.part

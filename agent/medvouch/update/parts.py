@@ -7,7 +7,7 @@ all else has to stay as it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from medvouch.errors import MedvouchError, Refusal
@@ -71,9 +71,11 @@ def _part(name: str) -> ComponentId:
 def check_parts(planned: InstallPlan, here: Collection[ComponentId]) -> tuple[Payload, bytes]:
     """The first payload and the reference values of a release that brings parts, and nothing else.
 
-    `here` are the parts that this device has. Raises Refusal `manifest-component-unknown`, `manifest-incomplete`.
+    `here` are the parts that this device has. Raises Refusal `manifest-component-unknown`, `manifest-incomplete`,
+    `manifest-parts-clash`.
     """
     parts = parts_of(planned)
+    check_order(parts)
     for part in parts:
         if part not in here:
             raise Refusal(refusals.COMPONENT_UNKNOWN, "this device has no such component", place=component_name(part))
@@ -86,6 +88,25 @@ def check_parts(planned: InstallPlan, here: Collection[ComponentId]) -> tuple[Pa
         raise Refusal(refusals.MANIFEST_INCOMPLETE, detail, place=planned.version)
     assert reference is not None
     return planned.payloads[0], reference
+
+
+def check_order(parts: Sequence[ComponentId]) -> None:
+    """Whether a device starts wherever in this order the power goes. Refusal `manifest-parts-clash`.
+
+    1. The boot loader comes before db and dbx: there is another one under its second name until it is there, and none
+       for a device whose databases do not let the old one start any more;
+    2. each database is changed once: what the first change did is hidden by the second, which would be taken for it.
+    """
+    before = parts[: parts.index(BOOT_LOADER)] if BOOT_LOADER in parts else ()
+    if early := [component_name(part) for part in before if part in SECURE_BOOT]:  # 1
+        raise _clash(f"{early[0]} comes before the boot loader")
+    changed = [SECURE_BOOT[part][0] for part in parts if part in SECURE_BOOT]
+    if len(changed) != len(set(changed)):  # 2
+        raise _clash(f"changes of {', '.join(changed)}")
+
+
+def _clash(detail: str) -> Refusal:
+    return Refusal(refusals.MANIFEST_PARTS_CLASH, detail)
 
 
 def parts_in(envelope: bytes) -> tuple[ComponentId, ...]:

@@ -81,6 +81,11 @@ MANIFEST_INCOMPLETE = RefusalKind(
     "have the release built again with `medvouch release build`, and signed again",
 )
 
+MANIFEST_PARTS_CLASH = RefusalKind(
+    "manifest-parts-clash",
+    "The release brings parts in an order in which a power cut could leave a device that does not start.",
+    "build it again with the boot loader before db and dbx, and at most one change of each of these",
+)
 MANIFEST_OTHER_DEVICE = RefusalKind(
     "manifest-other-device",
     "The release is for one other device.",

@@ -279,6 +279,9 @@ def test_parts_that_every_device_would_refuse(medvouch: Caller, files: dict[str,
     ):
         called = medvouch(*parts_options(files, out, "--part", part, files[name], LOADER_URL))
         assert (called.code, code in called.err, out.exists()) == (1, True, False)
+    late = ("--part", "boot-loader", files["loader.efi"], LOADER_URL)
+    called = medvouch(*parts_options(files, out, "--part", "secure-boot-db", files["dbx.auth"], DBX_URL, *late))
+    assert (called.code, "manifest-parts-clash" in called.err, out.exists()) == (1, True, False)
 
 
 def test_a_change_of_db_and_firmware_are_taken_as_they_are(medvouch: Caller, files: dict[str, Path], out: Path) -> None:

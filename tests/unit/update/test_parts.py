@@ -54,10 +54,22 @@ def released(*parts: str, uri: str = URI) -> bytes:
 
 def test_admitted() -> None:
     assert check_parts(GOOD, [BOOT_LOADER]) == (FOUND, b"values")
-    envelope = released(*map(component_name, AFFECTED))
+    names = ("boot-loader", "firmware", "secure-boot-db", "secure-boot-dbx/append")
+    envelope = released(*names)
     payload, reference = check_parts(planned(envelope), list(AFFECTED))
     assert (payload.component, reference) == ("staged/boot-loader", b"values")
-    assert parts_in(envelope) == tuple(AFFECTED)
+    assert tuple(map(component_name, parts_in(envelope))) == names
+
+
+def test_wherever_power_goes_in_between_it_starts() -> None:
+    """An old loader that dbx forbids already, and a change of which nobody can tell any more whether it was taken."""
+    for names in (
+        ("secure-boot-dbx/append", "boot-loader"),
+        ("firmware", "secure-boot-db", "boot-loader"),
+        ("secure-boot-dbx", "secure-boot-dbx/append"),
+    ):
+        release = planned(released(*names))
+        assert_refused(refusals.MANIFEST_PARTS_CLASH, check_parts, release, list(AFFECTED))
 
 
 @pytest.mark.parametrize("copies", [{"boot-loader": "staged/boot-loader"}, {"slot": "staged/slot"}])
