@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from medvouch.adapters.files import bounded, read_bounded, write_durably
-from medvouch.errors import InputError
+from medvouch.adapters.files import bounded, read_if_there, write_durably
+from medvouch.errors import InputError, StorageFault
 from medvouch.formats import pe
 from medvouch.formats.algorithms import HashAlg
 
@@ -30,9 +30,8 @@ class BootLoader:
     previous: Path
 
     def store(self, chunks: Iterable[bytes]) -> None:
-        """Nothing where it is there already. Raises InputError `pe-*` where it is no EFI program; StorageFault."""
-        new = b"".join(bounded(chunks, MAX_LOADER_BYTES))
-        _check_program(new)
+        """Nothing where it is there already. Raises as `check`."""
+        new = self.check(chunks)
         old = self._held(self.path)
         if old == new:
             return
@@ -40,18 +39,26 @@ class BootLoader:
             write_durably(self.previous, old)
         write_durably(self.path, new)
 
+    def check(self, chunks: Iterable[bytes]) -> bytes:
+        """All of it. Raises InputError `pe-*` where it is no EFI program; StorageFault, `esp-missing` for one."""
+        if not os.path.isdir(self.path.parent):  # noqa: PTH112 - Path.is_dir raises where the medium fails
+            remedy = "mount the EFI system partition, or mend `esp_loader` in [update]"
+            raise StorageFault("esp-missing", f"{self.path.parent} is no directory", remedy=remedy)
+        new = b"".join(bounded(chunks, MAX_LOADER_BYTES))
+        _check_program(new)
+        return new
+
     def read(self) -> Iterator[bytes]:
         """The loader in force, from the medium."""
-        if self.path.exists():
-            _forget_cached(self.path)
-            yield read_bounded(self.path, MAX_LOADER_BYTES)
+        _forget_cached(self.path)
+        if (held := read_if_there(self.path, MAX_LOADER_BYTES)) is not None:
+            yield held
 
     @staticmethod
     def _held(path: Path) -> bytes | None:
         """A loader there, if it is a whole one: no other is kept for a day on which the new one fails."""
-        if not path.exists():
+        if (found := read_if_there(path, MAX_LOADER_BYTES)) is None:
             return None
-        found = read_bounded(path, MAX_LOADER_BYTES)
         with suppress(InputError):
             _check_program(found)
             return found
@@ -63,8 +70,9 @@ def _check_program(data: bytes) -> None:
 
 
 def _forget_cached(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # whoever reads says so
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)

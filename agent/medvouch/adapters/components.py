@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -32,9 +32,36 @@ class Part(Protocol):
         """Put this in its place, durably; once more is no different. An error of `chunks` leaves what was there."""
         ...
 
+    def check(self, chunks: Iterable[bytes]) -> bytes:
+        """Raise what `store` would raise for what it is given, and write nothing.
+
+        Returned is what `read` would give afterwards, where that is the payload itself.
+        """
+        ...
+
     def read(self) -> Iterator[bytes]:
         """What is there; nothing where it cannot be read."""
         ...
+
+
+class Rehearsed:
+    """A part that takes what the real one would take, and writes nothing."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._held: bytes | None = None
+
+    def store(self, chunks: Iterable[bytes]) -> None:
+        """As the real one, and afterwards `read` gives it."""
+        self._held = self.check(chunks)
+
+    def check(self, chunks: Iterable[bytes]) -> bytes:
+        """As the real one."""
+        return self._part.check(chunks)
+
+    def read(self) -> Iterator[bytes]:
+        """As the real one, before anything was stored here."""
+        return self._part.read() if self._held is None else iter([self._held])
 
 
 @dataclass(frozen=True)
@@ -51,6 +78,10 @@ class DeviceComponents:
     allowed: Sequence[str]
     versions: Mapping[ComponentId, tuple[int, ...]] = field(default_factory=dict)
     parts: Mapping[ComponentId, Part] = field(default_factory=dict)
+
+    def rehearsal(self) -> DeviceComponents:
+        """The same, with parts that nothing is written to."""
+        return replace(self, parts={component: Rehearsed(part) for component, part in self.parts.items()})
 
     def open(self, uri: str) -> Iterator[bytes]:
         """Refusal `url-not-allowed`; NetworkFault."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from medvouch.adapters.files import bounded, read_bounded, write_durably
+from medvouch.adapters.files import bounded, read_if_there, write_durably
 from medvouch.errors import Refusal, StorageFault
 from medvouch.formats.secure_boot import MAX_UPDATE_BYTES, SignedUpdate
 from medvouch.formats.uefi import IMAGE_SECURITY_DATABASE
@@ -52,21 +52,26 @@ class SecureBootDatabase:
     def store(self, chunks: Iterable[bytes]) -> None:
         """Have the firmware take the change; nothing where it is in force.
 
-        Raises Refusal `secure-boot-update-malformed`, `secure-boot-update-old`, `secure-boot-update-refused`;
-        StorageFault.
+        Raises as `check`, and Refusal `secure-boot-update-refused`.
         """
-        data = b"".join(bounded(chunks, MAX_UPDATE_BYTES))
-        update = check_update(data, self.attributes, self._last(data), self.name)
+        data, update = self._checked(chunks)
         if not in_force(self.value, update, self.attributes):
             self._write(_ATTRIBUTES.pack(self.attributes) + data)
         self._remember(data, update)
 
+    def check(self, chunks: Iterable[bytes]) -> bytes:
+        """Raises Refusal `secure-boot-update-malformed`, `secure-boot-update-old`; StorageFault."""
+        self._checked(chunks)
+        return b""
+
+    def _checked(self, chunks: Iterable[bytes]) -> tuple[bytes, SignedUpdate]:
+        data = b"".join(bounded(chunks, MAX_UPDATE_BYTES))
+        return data, check_update(data, self.attributes, self._last(data), self.name)
+
     @property
     def value(self) -> bytes:
         """What is in force; empty where there is no such variable."""
-        if not self.path.exists():
-            return b""
-        return read_bounded(self.path, MAX_UPDATE_BYTES)[_ATTRIBUTES.size :]
+        return (read_if_there(self.path, _ATTRIBUTES.size + MAX_UPDATE_BYTES) or b"")[_ATTRIBUTES.size :]
 
     def read(self) -> Iterator[bytes]:
         """What is in force."""
@@ -74,9 +79,9 @@ class SecureBootDatabase:
 
     def _last(self, data: bytes) -> datetime | None:
         """When the last change was signed; None where there was none, or it was this one, which may be repeated."""
-        if not self.memory.exists():
+        if (kept := read_if_there(self.memory, _MAX_MEMORY_BYTES)) is None:
             return None
-        time, _, digest = read_bounded(self.memory, _MAX_MEMORY_BYTES).decode("ascii", "replace").partition(" ")
+        time, _, digest = kept.decode("ascii", "replace").partition(" ")
         if digest == hashlib.sha256(data).hexdigest():
             return None
         try:

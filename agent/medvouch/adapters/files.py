@@ -102,6 +102,16 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
+def read_if_there(path: Path, limit: int) -> bytes | None:
+    """As `read_bounded`; None where there is no such file."""
+    try:
+        return read_bounded(path, limit)
+    except StorageFault as fault:
+        if fault.code == "file-missing":
+            return None
+        raise
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """All of a file of at most `limit` bytes; StorageFault `file-missing`, `file-unreadable` or `file-too-large`.
 

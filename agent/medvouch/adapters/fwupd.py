@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,16 @@ class Fwupd:
         try:
             said, code = self._run("install", str(self.cabinet), "--json", "--assume-yes", "--no-reboot-check")
         finally:
-            self.cabinet.unlink()
+            with suppress(OSError):  # the next one takes its place
+                self.cabinet.unlink()
         if code:
             _judge(said)
+
+    def check(self, chunks: Iterable[bytes]) -> bytes:
+        """Nothing but what is wrong with the chunks: only fwupd knows what it takes."""
+        for _ in chunks:
+            pass
+        return b""
 
     def read(self) -> Iterator[bytes]:
         """Nothing: flash is not read back. What it measures at the next start tells."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from medvouch.adapters.components import DeviceComponents
-from medvouch.adapters.files import read_bounded, write_durably
+from medvouch.adapters.files import read_if_there, write_durably
 from medvouch.adapters.fwupd import INSTALL_S
 from medvouch.adapters.helper import ASKING_TIMEOUT_S, MAX_HEADER_BYTES, HelperClient, error_fields
 from medvouch.errors import InputError, MedvouchError, Refusal, RefusalKind, StorageFault
@@ -29,7 +29,7 @@ from medvouch.formats.suit_manifest import component_name
 from medvouch.formats.suit_report import MAX_REPORT_BYTES, SuitReport
 from medvouch.update import refusals
 from medvouch.update.execution import Procedure
-from medvouch.update.parts import BY_NAME, Outcome, Signers, check_parts, parts_in, process, staged
+from medvouch.update.parts import Outcome, Signers, check_parts, parts_in, process, staged
 from medvouch.update.platform import Platform
 from medvouch.update.processor import DeviceClass, plan
 
@@ -70,24 +70,35 @@ class PartsInstaller:
             self._check(envelope, _PROCEDURES[name])
         except (Refusal, InputError) as error:
             return {"error": _told(error)}, b""
-        for part in payloads:
-            if part not in BY_NAME:
-                raise InputError("helper-malformed", f"{str(part)[:40]!r} is no part")
-            self.components.store(staged(BY_NAME[part]), _pieces(behind))
-        outcome = process(envelope, _PROCEDURES[name], self.signers, self.device, self.components)
-        for part in payloads:
-            self.components.remove(staged(BY_NAME[part]))
+        parts = parts_in(envelope) if payloads else ()
+        if payloads != [component_name(part) for part in parts]:
+            raise InputError("helper-malformed", f"payloads {str(payloads)[:80]}, not those of the release")
+        try:
+            for part in parts:
+                self.components.store(staged(part), _pieces(behind))
+            outcome = process(envelope, _PROCEDURES[name], self.signers, self.device, self.components)
+        finally:
+            for part in parts:
+                self.components.remove(staged(part))
         return {"error": outcome.error and _told(outcome.error)}, outcome.report.encode()
 
     def _check(self, envelope: bytes, procedure: Procedure) -> None:
         planned = plan(self.signers.verify(envelope), self.device)
         check_parts(planned, self.components.parts.keys())
-        last = int(read_bounded(self.memory, _MAX_NUMBER_BYTES)) if self.memory.exists() else 0
+        last = self._last()
         if planned.sequence < last:
             detail = f"sequence {planned.sequence} where {last} was installed"
             raise Refusal(refusals.SEQUENCE_NOT_HIGHER, detail)
         if procedure is Procedure.INSTALL and planned.sequence > last:
             write_durably(self.memory, str(planned.sequence).encode())
+
+    def _last(self) -> int:
+        found = read_if_there(self.memory, _MAX_NUMBER_BYTES)
+        try:
+            return 0 if found is None else int(found)
+        except ValueError as error:
+            remedy = "write the sequence number of the last release for parts there"
+            raise StorageFault("file-malformed", f"{self.memory}: not a number", remedy=remedy) from error
 
 
 def _told(error: MedvouchError) -> dict[str, str]:

@@ -8,7 +8,7 @@ all else has to stay as it is.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medvouch.errors import MedvouchError, Refusal
 from medvouch.formats.algorithms import HashAlg
@@ -152,9 +152,18 @@ def process(
 ) -> Outcome:
     """Run one procedure of a release's manifest, command by command.
 
-    Raises Refusal `manifest-*`, InputError where the envelope is not one that enough have signed.
+    INSTALL is rehearsed first: a part that is refused leaves those before it as they were. Raises Refusal `manifest-*`,
+    InputError where the envelope is not one that enough have signed.
     """
-    execution = Execution(signers.verify(envelope), device, platform, signers.verify)
+    verified = signers.verify(envelope)
+    if procedure is Procedure.INSTALL:
+        rehearsed = _run(Execution(verified, device, platform.rehearsal(), signers.verify), procedure)
+        if rehearsed.error:
+            return replace(rehearsed, report=replace(rehearsed.report, records=()))  # of what was not done
+    return _run(Execution(verified, device, platform, signers.verify), procedure)
+
+
+def _run(execution: Execution, procedure: Procedure) -> Outcome:
     try:
         execution.run(procedure)
     except MedvouchError as error:

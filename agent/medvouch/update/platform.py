@@ -14,6 +14,10 @@ class Platform(Protocol):
     Which components there are is the platform's to say: one that it has not is Refusal `manifest-component-unknown`.
     """
 
+    def rehearsal(self) -> Platform:
+        """The same, but parts of which there is one are not written: they refuse what they would, and read as then."""
+        ...
+
     def open(self, uri: str) -> Iterator[bytes]:
         """What stands at a URI, as it comes; Refusal where it must not be fetched from."""
         ...

@@ -131,6 +131,25 @@ def test_none_is_installed_before_a_later_one(device: Device) -> None:
         assert (device.folder / "last-sequence").read_bytes() == b"3"
 
 
+def test_a_memory_that_says_nothing(device: Device) -> None:
+    (device.folder / "last-sequence").write_bytes(b"yesterday")
+    with device.served() as remote:
+        for _ in range(2):
+            with pytest.raises(StorageFault, match="file-malformed"):
+                remote.run(envelope(), Procedure.INSTALL)
+    assert device.loader.read_bytes() == OLD
+
+
+def test_nothing_stays_with_the_helper(device: Device) -> None:
+    good = envelope()
+    question = {"procedure": "install", "envelope": len(good), "payloads": ["boot-loader"]}
+    with device.served() as remote:
+        device.loader.rename(device.folder / "elsewhere")
+        asked(device, question, good + b"\0\0\0\3abc\0\0\0\5")
+        assert remote.run(good, Procedure.BOOT).error is not None
+    assert list((device.folder / "helper").iterdir()) == []
+
+
 def test_what_was_staged_is_not_what_was_signed(device: Device) -> None:
     device.daemon.store(staged(BOOT_LOADER), [OLD[:-1] + b"!"])
     with device.served() as remote:
@@ -196,6 +215,9 @@ def test_questions_that_are_none(device: Device) -> None:
             (full, good[:-1], "malformed"),
             ({**full, "payloads": ["../x"]}, good, "malformed"),
             ({**full, "payloads": [1]}, good, "malformed"),
+            ({**full, "payloads": [{}]}, good, "malformed"),
+            ({**full, "payloads": ["firmware"]}, good + bytes(4), "malformed"),
+            ({**full, "payloads": ["boot-loader"] * 2}, good + bytes(8), "malformed"),
             (full, good + b"\0\0", "malformed"),
             (full, good + b"\0\0\0\5abc", "malformed"),
             (full, good + b"\x10\0\0\0", "limit"),

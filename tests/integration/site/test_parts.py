@@ -314,6 +314,20 @@ async def test_the_report_names_the_command_that_failed(scene: Updatable) -> Non
     assert failed_at(scene) == (Member.INSTALL, 0)
 
 
+async def test_a_part_that_is_refused_leaves_those_before_it(scene: Updatable) -> None:
+    """All are asked before the first is written; the report has no commands that were not carried out."""
+    spoilt = parts.release({"boot-loader": NEW_LOADER, DBX: FORBIDDEN[:-1]}, loader=NEW_LOADER)
+    mark = await directed(scene, spoilt)
+    assert (await scene.update("failed", since=mark))["reason"] == "secure-boot-update-malformed"
+    assert loaders(scene) == (OLD_LOADER, None)
+    assert failed_at(scene) == (Member.INSTALL, 1)
+    report = scene.agent.standing.suit_report
+    assert report is not None
+    assert Member.INSTALL not in {section for section, _ in commands(report)}
+    await scene.gateway.reboot()
+    assert (await scene.collector.challenger.challenge(scene.device)).error is None
+
+
 def failed_at(scene: Updatable) -> tuple[int, int]:
     """Section and component of the command that ended the update."""
     report = scene.agent.standing.suit_report

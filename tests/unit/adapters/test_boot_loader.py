@@ -57,6 +57,22 @@ def test_what_is_no_program_changes_nothing(machine: Machine, monkeypatch: pytes
     assert (booted(machine), machine.previous_loader.exists()) == (OLD, False)
 
 
+def test_a_system_partition_that_is_not_mounted(machine: Machine) -> None:
+    """What would be written below its mount point is nothing that a firmware starts."""
+    shutil.rmtree(machine.loader.parent)
+    for call in (of(machine).store, of(machine).check):
+        with pytest.raises(StorageFault, match="esp-missing"):
+            call([NEW])
+    assert not machine.loader.parent.exists()
+
+
+def test_checked_and_not_written(machine: Machine) -> None:
+    assert of(machine).check([NEW[:100], NEW[100:]]) == NEW
+    with pytest.raises(InputError, match="pe-malformed"):
+        of(machine).check([b"no program at all".ljust(200)])
+    assert (booted(machine), machine.previous_loader.exists()) == (OLD, False)
+
+
 def test_a_damaged_loader_is_not_kept_in_place_of_a_good_one(machine: Machine) -> None:
     of(machine).store([NEW])
     machine.loader.write_bytes(NEW[:-600])

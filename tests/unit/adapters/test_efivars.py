@@ -102,6 +102,13 @@ def test_malformed_is_not_written(machine: Machine) -> None:
     assert database(machine).path.read_bytes() == before
 
 
+def test_checked_and_not_written(machine: Machine) -> None:
+    part, before = database(machine, REPLACING), database(machine).path.read_bytes()
+    assert part.check([REPLACED]) == b""
+    assert_refused(refusals.SECURE_BOOT_UPDATE_MALFORMED, part.check, [APPENDED[:-1]])
+    assert (part.path.read_bytes(), part.memory.exists()) == (before, False)
+
+
 def test_a_variable_that_is_not_there_yet(machine: Machine) -> None:
     database(machine).path.unlink()
     assert database(machine).value == b""
