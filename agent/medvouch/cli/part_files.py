@@ -14,9 +14,9 @@ from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.cose import Sign
 from medvouch.formats.reference import ReferenceValues
 from medvouch.formats.trust import MAX_REFERENCE_BYTES
-from medvouch.update.parts import BOOT_LOADER, BY_NAME, SECURE_BOOT, booted
+from medvouch.update.parts import BOOT_LOADER, BY_NAME, SECURE_BOOT
 from medvouch.update.payload import Payload
-from medvouch.update.secure_boot import FORBIDDEN_DATABASE, check_keeps_booting, check_update
+from medvouch.update.secure_boot import check_keeps_booting, check_update
 
 
 def checked_part(name: str, file: Path, uri: str, reference: Path) -> Payload:
@@ -39,6 +39,5 @@ def checked_part(name: str, file: Path, uri: str, reference: Path) -> Payload:
 def _check_change(part: tuple[bytes, ...], data: bytes, name: str, reference: Path) -> None:
     variable, attributes = SECURE_BOOT[part]
     update = check_update(data, attributes, None, name)
-    if variable == FORBIDDEN_DATABASE:
-        values = ReferenceValues.parse(Sign.parse(read_bounded(reference, MAX_REFERENCE_BYTES)).payload or b"")
-        check_keeps_booting(update, booted(values), name)
+    values = ReferenceValues.parse(Sign.parse(read_bounded(reference, MAX_REFERENCE_BYTES)).payload or b"")
+    check_keeps_booting(update, variable, attributes, values, name)

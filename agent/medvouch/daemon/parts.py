@@ -28,10 +28,10 @@ from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import PARTS, PartsRecord, UpdateRecord
 from medvouch.ports import Fetcher, Source, Store
 from medvouch.update.execution import Procedure
-from medvouch.update.parts import REFERENCE_FILE, SECURE_BOOT, Outcome, booted, parts_in, staged, unaffected
+from medvouch.update.parts import REFERENCE_FILE, SECURE_BOOT, Outcome, parts_in, staged, unaffected
 from medvouch.update.payload import SPOILED, bounded
 from medvouch.update.platform import Platform
-from medvouch.update.secure_boot import FORBIDDEN_DATABASE, check_keeps_booting
+from medvouch.update.secure_boot import check_keeps_booting
 from medvouch.update.transitions import Update
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class PartsWay:
             await self._run(record, lambda envelope: self._parts.stage(envelope, alone))
 
     async def recheck(self, record: UpdateRecord) -> None:
-        """What is predicted is of this system, and nothing in it is about to be forbidden.
+        """What is predicted is of this system, and no change of Secure Boot's databases is in the way of it.
 
         Raises Refusal `reference-untrusted`, `reference-of-another-system`, `secure-boot-update-*`.
         """
@@ -122,18 +122,17 @@ class PartsWay:
         except Refusal as error:
             detail = f"{error.code}: {error.detail}"
             raise Refusal(refusals.REFERENCE_OF_ANOTHER_SYSTEM, detail, place=error.place) from error
-        await in_thread(self._check_forbidden, parts, values)
+        await in_thread(self._check_starts, parts, values)
 
-    def _check_forbidden(self, parts: Collection[ComponentId], values: ReferenceValues) -> None:
-        boots = booted(values)
+    def _check_starts(self, parts: Collection[ComponentId], values: ReferenceValues) -> None:
         for part in parts:
-            if SECURE_BOOT.get(part, ("", 0))[0] == FORBIDDEN_DATABASE:
+            if part in SECURE_BOOT:
                 data = bounded(self._parts.staging.read(staged(part), None), MAX_UPDATE_BYTES + 1)
                 try:
                     update = SignedUpdate.parse(data)
                 except InputError:
                     continue  # whoever installs it says so
-                check_keeps_booting(update, boots, component_name(part))
+                check_keeps_booting(update, *SECURE_BOOT[part], values, component_name(part))
 
     async def activate(self, record: UpdateRecord) -> Mapping[str, bytes | None]:
         """Installed, in this boot; the intent is durable first."""

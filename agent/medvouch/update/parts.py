@@ -11,8 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from medvouch.errors import MedvouchError, Refusal
-from medvouch.formats.algorithms import HashAlg
-from medvouch.formats.reference import ReferenceValues
 from medvouch.formats.secure_boot import APPENDING, REPLACING
 from medvouch.formats.suit import Envelope
 from medvouch.formats.suit_manifest import ComponentId, Manifest, component_name
@@ -37,7 +35,6 @@ STAGED = b"staged"
 """Before the id of a part: its payload until it is installed."""
 REFERENCE_FILE: ComponentId = (REFERENCE.encode(),)
 
-_BOOT_APPLICATIONS = 4
 _AGGREGATE = 10
 """IMA's boot_aggregate, over PCRs 0 to 9."""
 AFFECTED: Mapping[ComponentId, frozenset[int]] = {
@@ -118,13 +115,6 @@ def parts_in(envelope: bytes) -> tuple[ComponentId, ...]:
 def unaffected(parts: Collection[ComponentId], pcrs: Collection[int]) -> frozenset[int]:
     """Those of `pcrs` that measure after such an update what they measure now."""
     return frozenset(pcrs) - frozenset().union(*(AFFECTED[part] for part in parts))
-
-
-def booted(values: ReferenceValues) -> list[bytes]:
-    """What is measured of the EFI programs of a boot: their Authenticode hashes (SHA-256), and a few other digests."""
-    label = HashAlg.SHA256.label
-    events = (event for row in values.pcrs if row.pcr == _BOOT_APPLICATIONS for event in row.events)
-    return [event.digests[label] for event in events if label in event.digests]
 
 
 @dataclass(frozen=True)

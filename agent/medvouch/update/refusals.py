@@ -154,8 +154,8 @@ SECURE_BOOT_UPDATE_OLD = RefusalKind(
 )
 SECURE_BOOT_UPDATE_LOCKS_OUT = RefusalKind(
     "secure-boot-update-locks-out",
-    "A change of dbx forbids what this device boots: it would not come up again.",
-    "deliver what replaces the forbidden image first; forbid it once that is booted",
+    "A change of db or dbx forbids what this device boots: it would not come up again.",
+    "deliver what takes the place of the forbidden image first; leave in db what lets images start",
 )
 SECURE_BOOT_UPDATE_REFUSED = RefusalKind(
     "secure-boot-update-refused",

@@ -5,16 +5,28 @@ Whether KEK signed it only the firmware can tell; it refuses what is not.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
+from uuid import UUID
 
 from medvouch.errors import InputError, Refusal
+from medvouch.formats.algorithms import HashAlg
 from medvouch.formats.der import SEQUENCE
+from medvouch.formats.hashing import digest
+from medvouch.formats.reference import ReferenceValues
 from medvouch.formats.secure_boot import APPEND, SignedUpdate
-from medvouch.formats.uefi import CERT_SHA256, CERT_X509, SignatureList
+from medvouch.formats.uefi import (
+    CERT_SHA256,
+    CERT_X509,
+    GLOBAL_VARIABLE,
+    IMAGE_SECURITY_DATABASE,
+    SignatureList,
+    Variable,
+)
 from medvouch.update import refusals
 
 FORBIDDEN_DATABASE = "dbx"
+_BOOT_APPLICATIONS, _SECURE_BOOT_POLICY = 4, 7
+"""PCRs (PFP 1.06, 2.3.4)."""
 _HASH_ENTRY_BYTES = 48
 """Owner and SHA-256 (UEFI 2.10, 32.4.1)."""
 
@@ -57,9 +69,47 @@ def in_force(value: bytes, update: SignedUpdate, attributes: int) -> bool:
         return False
 
 
-def check_keeps_booting(update: SignedUpdate, boots: Collection[bytes], place: str) -> None:
-    """Refusal `secure-boot-update-locks-out` where dbx would forbid an image of `boots` (SHA-256, Authenticode)."""
-    hashes = {data for each in update.lists if each.type == CERT_SHA256 for _, data in each.signatures}
-    if locked := hashes & set(boots):
-        detail = f"it forbids {min(locked).hex()}, which this device boots"
-        raise Refusal(refusals.SECURE_BOOT_UPDATE_LOCKS_OUT, detail, place=place)
+def check_keeps_booting(
+    update: SignedUpdate, variable: str, attributes: int, values: ReferenceValues, place: str
+) -> None:
+    """Whether the boot that `values` predict can come about after a change of `variable`.
+
+    Refusal `secure-boot-update-locks-out` where
+
+    1. dbx forbids an image that it starts (SHA-256, Authenticode);
+    2. dbx forbids an entry of db, in its very words, that lets images start;
+    3. db, replaced, is without any entry that does, and Secure Boot is on.
+    """
+    images, policy = (_measured(values, pcr) for pcr in (_BOOT_APPLICATIONS, _SECURE_BOOT_POLICY))
+    authorities = {_authority(owner, data) for each in update.lists for owner, data in each.signatures} & policy
+    if variable == FORBIDDEN_DATABASE:
+        hashes = {data for each in update.lists if each.type == CERT_SHA256 for _, data in each.signatures}
+        if locked := hashes & images:  # 1
+            raise _locks_out(f"it forbids {min(locked).hex()}, which this device boots", place)
+        if authorities:  # 2
+            raise _locks_out("it forbids what lets this device's images start", place)
+    elif not attributes & APPEND and _ENFORCED in policy and not authorities:  # 3
+        raise _locks_out("nothing is left in it that lets this device's images start", place)
+
+
+def _measured(values: ReferenceValues, pcr: int) -> set[bytes]:
+    label = HashAlg.SHA256.label
+    events = (event for row in values.pcrs if row.pcr == pcr for event in row.events)
+    return {event.digests[label] for event in events if label in event.digests}
+
+
+def _authority(owner: UUID, data: bytes) -> bytes:
+    """What is measured of the entry of db by which an image is started (PFP 1.06, EV_EFI_VARIABLE_AUTHORITY)."""
+    return _hash(Variable(IMAGE_SECURITY_DATABASE, "db", owner.bytes_le + data))
+
+
+def _hash(variable: Variable) -> bytes:
+    return digest(HashAlg.SHA256, variable.encode())
+
+
+_ENFORCED = _hash(Variable(GLOBAL_VARIABLE, "SecureBoot", b"\1"))
+"""What is measured where Secure Boot is on."""
+
+
+def _locks_out(detail: str, place: str) -> Refusal:
+    return Refusal(refusals.SECURE_BOOT_UPDATE_LOCKS_OUT, detail, place=place)

@@ -35,7 +35,7 @@ from medvouch.update.transitions import Cause
 from medvouch.update.verification import RoleKeys
 from medvouch_sim.fixtures import certificate_list, loader
 from medvouch_sim.publisher import Release
-from medvouch_sim.secure_boot import signed_update
+from medvouch_sim.secure_boot import forbidding, signed_update
 from support import parts
 from support.parts import DBX, NEW_LOADER, OLD_LOADER, activated, closed, commands, directed, forbids, left
 from support.sites import signer
@@ -278,15 +278,40 @@ async def test_a_loader_that_does_not_start_leaves_the_one_before(scene: Updatab
     assert scene.gateway.release == "1.0.0"
 
 
+async def test_a_change_of_dbx_that_the_firmware_does_not_take(scene: Updatable) -> None:
+    """Signed by release and quality, and not by a key of KEK: the device fails it, and the appraiser sees the old dbx.
+
+    One that the firmware takes comes through afterwards, signed no later.
+    """
+    lists = [forbidding(parts.hash_of(OLDER_LOADER))]
+    foreign = signed_update("dbx", APPENDING, parts.SIGNED_AT, lists, by="medvouch test db")
+    await activated(scene, replace(DBX_RELEASE, parts={DBX: foreign}))
+    mark, before = scene.mark, scene.gateway.machine.variable("dbx")
+    await scene.gateway.reboot()
+    assert (await scene.update("failed", since=mark))["reason"] == "event-unexpected"
+    assert scene.gateway.machine.variable("dbx") == before
+    outcome = await scene.collector.challenger.challenge(scene.device)
+    assert outcome.error is None
+    assert outcome.appraisal is not None
+    assert outcome.appraisal.release == "1.0.0"
+    again = parts.release({DBX: FORBIDDEN}, change=left("dbx", APPENDING, FORBIDDEN), sequence=3)
+    mark = await activated(scene, again)
+    await scene.gateway.reboot()
+    await scene.update("self_checked", since=mark)
+    assert scene.gateway.machine.variable("dbx") != before
+
+
 async def test_what_is_refused_changes_nothing(scene: Updatable) -> None:
     """One after the other, on one device: each is refused before the first byte of a part is another."""
     locking = forbids(OLD_LOADER)
+    strange = signed_update("db", REPLACING, parts.SIGNED_AT, [certificate_list("medvouch test db 2")])
     for sequence, (release, code) in enumerate(
         (
             (replace(LOADER_RELEASE, reference=parts.reference("1.1.0", loader=NEW_LOADER)),
              "reference-of-another-system"),
             (replace(LOADER_RELEASE, reference=parts.signed_by_one("1.0.0", loader=NEW_LOADER)), "reference-untrusted"),
             (parts.release({DBX: locking}, change=left("dbx", APPENDING, locking)), "secure-boot-update-locks-out"),
+            (parts.release({"secure-boot-db": strange}), "secure-boot-update-locks-out"),
         ), 2
     ):  # fmt: skip
         mark = await directed(scene, replace(release, version=f"1.0.0.{sequence}", sequence=sequence))
@@ -295,7 +320,7 @@ async def test_what_is_refused_changes_nothing(scene: Updatable) -> None:
     mark = await directed(scene, parts.release({"firmware": b"a cabinet"}, sequence=9))
     await scene.turned_down("manifest-component-unknown", since=mark)
     assert scene.agent.standing.update is not None
-    assert scene.agent.standing.update.sequence == 4
+    assert scene.agent.standing.update.sequence == 5
     assert loaders(scene) == (OLD_LOADER, None)
     assert not (scene.gateway.state_dir / "parts" / "dbx.last").exists()
 

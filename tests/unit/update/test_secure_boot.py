@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
 import pytest
 
+from medvouch.formats.reference import Mode, PcrReference, ReferenceEvent, ReferenceValues
 from medvouch.formats.secure_boot import APPENDING, REPLACING, SignedUpdate
-from medvouch.formats.uefi import CERT_SHA256, CERT_X509, SignatureList
+from medvouch.formats.uefi import (
+    CERT_SHA256,
+    CERT_X509,
+    GLOBAL_VARIABLE,
+    IMAGE_SECURITY_DATABASE,
+    SignatureList,
+    Variable,
+)
 from medvouch.update import refusals
 from medvouch.update.secure_boot import check_keeps_booting, check_update, in_force
 from support.refusing import assert_refused
@@ -75,9 +86,50 @@ def test_in_force() -> None:
     assert in_force(UPDATE.content, UPDATE, REPLACING)
 
 
-def test_what_is_booted_is_not_forbidden() -> None:
-    check_keeps_booting(UPDATE, [OTHER], "dbx")
-    check_keeps_booting(
-        replace(UPDATE, lists=(SignatureList(CERT_X509, b"", 48, hashes(ONE).signatures),)), [ONE], "dbx"
+def predicted(*, images: Sequence[bytes] = (), policy: Sequence[Variable] = ()) -> ReferenceValues:
+    """Of a boot that starts these, Authenticode hashes, and measures these variables."""
+    measured = {4: images, 7: [sha256(each.encode()).digest() for each in policy]}
+    rows = (
+        PcrReference(pcr, Mode.EXACT, tuple(ReferenceEvent("event", {"sha256": each}) for each in found))
+        for pcr, found in measured.items()
     )
-    assert_refused(refusals.SECURE_BOOT_UPDATE_LOCKS_OUT, check_keeps_booting, UPDATE, [OTHER, ONE], "dbx")
+    return ReferenceValues("model", "1.0.1", 1, (), tuple(rows))
+
+
+def certificates(*found: bytes) -> SignatureList:
+    return SignatureList(CERT_X509, b"", 16 + len(found[0]), tuple((UUID(int=1), each) for each in found))
+
+
+def changing(*lists: SignatureList) -> SignedUpdate:
+    return replace(UPDATE, lists=lists)
+
+
+CA, OTHER_CA = b"\x30\1\0", b"\x30\1\1"
+ON = Variable(GLOBAL_VARIABLE, "SecureBoot", b"\1")
+OFF = replace(ON, data=b"\0")
+BY_CA = Variable(IMAGE_SECURITY_DATABASE, "db", UUID(int=1).bytes_le + CA)
+
+
+def test_what_is_booted_is_not_forbidden() -> None:
+    check = functools.partial(check_keeps_booting, variable="dbx", attributes=APPENDING, place="dbx")
+    check(UPDATE, values=predicted(images=[OTHER]))
+    check(changing(replace(hashes(ONE), type=CERT_X509)), values=predicted(images=[ONE]))
+    values = predicted(images=[OTHER, ONE])
+    assert_refused(refusals.SECURE_BOOT_UPDATE_LOCKS_OUT, check, UPDATE, values=values)
+
+
+def test_what_lets_images_start_is_not_forbidden() -> None:
+    check = functools.partial(check_keeps_booting, variable="dbx", attributes=APPENDING, place="dbx")
+    values = predicted(policy=[ON, BY_CA])
+    check(changing(certificates(OTHER_CA)), values=values)
+    assert_refused(refusals.SECURE_BOOT_UPDATE_LOCKS_OUT, check, changing(certificates(OTHER_CA, CA)), values=values)
+
+
+def test_what_lets_images_start_stays_in_db() -> None:
+    """Where db is replaced, and where it is looked at."""
+    check = functools.partial(check_keeps_booting, variable="db", place="db")
+    values, without = predicted(policy=[ON, BY_CA]), changing(certificates(OTHER_CA))
+    check(changing(certificates(OTHER_CA, CA)), attributes=REPLACING, values=values)
+    check(without, attributes=APPENDING, values=values)
+    check(without, attributes=REPLACING, values=predicted(policy=[OFF, BY_CA]))
+    assert_refused(refusals.SECURE_BOOT_UPDATE_LOCKS_OUT, check, without, attributes=REPLACING, values=values)
