@@ -39,7 +39,7 @@ lint: setup ## ruff (format and rules), mypy strict, import-linter
 .PHONY: crashes
 crashes: setup ## cut the power at every point of an update, with every write that the disk may lose by then
 	@mkdir -p build
-	MEDVOUCH_CRASHES=all $(BIN)/python -m pytest -q -s tests/integration/site/test_crashes.py --junitxml=build/crashes.xml
+	MEDVOUCH_CRASHES=all $(BIN)/python -m pytest -q -s tests/integration/site/test_crashes.py tests/integration/site/test_parts_crashes.py --junitxml=build/crashes.xml
 
 .PHONY: bench
 bench: ## measure agent, verifier, updates and a fleet, into build/bench.json
