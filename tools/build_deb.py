@@ -38,6 +38,7 @@ FILES = {
     "ima/ima-policy": "usr/share/medvouch/ima-policy",
     "conf.d/10-installer.toml": "etc/medvouch/conf.d/10-installer.toml",
     "debian/copyright": f"{DOC}/copyright",
+    "systemd/parts.conf": f"{DOC}/examples/parts.conf",
     "../../examples/medvouch.toml": f"{DOC}/examples/medvouch.toml",
 }
 """From `agent/packaging` to where it is installed; what goes to /etc is a conffile."""
