@@ -1,7 +1,7 @@
 """The product's data on its way from one release to the next, and never further than the old slot can follow.
 
     chosen          the release reads what is there, and the running one what it will write: else it is refused
-    booted          from now on it may have written
+    booted          from now on it may have written, also where its agent never came up
     expand          `migrate_command expand OLD NEW` adds what the new release needs; where it fails, so has the update
     confirmed       every start boots the new release; the old one still reads all there is
     closed          an appraiser has seen it
@@ -64,7 +64,7 @@ class DataMigration:
         return {DATA_OFFERED_KEY: self.standing.data_installed.encode()}
 
     def started(self) -> Values:
-        """What to keep once the release that was chosen has booted."""
+        """What to keep once the release that was chosen has booted, or may have."""
         return {DATA_STATE_KEY: begun(self.standing.data_state, self.standing.data_offered).encode()}
 
     async def expanded(self) -> bool:

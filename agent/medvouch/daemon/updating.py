@@ -134,7 +134,8 @@ class Updating:
         else:
             running = await in_thread(self._staging.slots.running)
             detail = f"slot {record.slot} did not start, {running} is running again"
-            await self._end(record, Refusal(refusals.SLOT_FELL_BACK, detail))
+            fell_back = Refusal(refusals.SLOT_FELL_BACK, detail)  # or it did, without an agent, and wrote data
+            await self._end(record, fell_back, values=self._data.started())
 
     async def _settle_booted(self, record: UpdateRecord, tried: bool) -> None:
         if tried:
@@ -360,13 +361,16 @@ class Updating:
         error: MedvouchError,
         attachments: Attachments | None = None,
         *,
+        values: Mapping[str, bytes | None] | None = None,
         cause: Cause = Cause.FAIL,
         actor: str = "agent",
     ) -> None:
         ended, last = replace(record, code=error.code), self._standing.suit_report
         report = last and self._way(record).failure(last, record, error)
         detail = f"{error.code}: {error.detail}"
-        await self._move(ended, cause, attachments=attachments, actor=actor, detail=detail, report=report)
+        await self._move(
+            ended, cause, values=values, attachments=attachments, actor=actor, detail=detail, report=report
+        )
 
     async def _move(
         self,

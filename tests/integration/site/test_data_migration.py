@@ -188,6 +188,24 @@ async def test_power_goes_in_the_middle_and_the_old_slot_goes_on(scene: Updatabl
     assert product.new_reads == [("a", 1.0), ("b", 2.0)]
 
 
+async def test_a_slot_whose_agent_never_came_up_may_have_written(scene: Updatable) -> None:
+    """Nobody has seen it run; what is left there is taken to be as it says it writes."""
+    mark = await scene.installed(NEXT)
+    assert (await scene.collector.challenger.challenge(scene.device)).error is None
+    await scene.update("closed", since=mark)
+    await scene.activated(replace(NEXT, version="1.2.0", sequence=3, data=DataFormat(writes=2, reads=0, readable_by=1)))
+    await scene.gateway.cut_power()
+    scene.gateway.power_on()
+    mark = scene.mark
+    await scene.gateway.cut_power()
+    await scene.gateway.boot()
+    assert (await scene.update("failed", since=mark))["reason"] == "slot-fell-back"
+    assert state(scene) == DataState(0, 1)
+    older = replace(NEXT, version="1.0.9", sequence=4, data=DataFormat(writes=0))
+    mark = await scene.directed(older)
+    assert (await scene.turned_down("data-unreadable", since=mark))["place"] == "data"
+
+
 async def test_a_system_that_is_not_the_release_s_touches_no_data(scene: Updatable, product: Product) -> None:
     await scene.activated(replace(NEXT, reference=release("1.0.0").reference or b""))
     mark = scene.mark
