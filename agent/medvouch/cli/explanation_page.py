@@ -155,7 +155,9 @@ def _pcrs(explained: Explanation) -> str:
     headings = [("PCR", ""), ("what it is for", ""), ("it is", ""), ("events", "number"), ("first difference", "")]
     rows = [_pcr(pcr) for pcr in explained.pcrs]
     said = said_of_quote(explained).rstrip(":")
-    return section("pcrs", "Each PCR", f"<p>{text(said[0].upper() + said[1:])}.</p>", table("pcrs", headings, rows))
+    return section(
+        "pcrs", "Each PCR", f"<p>{text(said[0].upper() + said[1:])}.</p>", table("pcrs", headings, rows, stacks=True)
+    )
 
 
 def _pcr(pcr: PcrExplanation) -> str:
@@ -166,7 +168,7 @@ def _pcr(pcr: PcrExplanation) -> str:
     return (
         f"<tr{' class=wrong' if wrong else ''}>"
         f'<th scope="row" class="code whole">{text(pcr.bank)}:{pcr.pcr}</th>{cells}'
-        f'<td class="number">{pcr.events}</td><td>{difference}</td></tr>'
+        f'<td class="number" data-label="events">{pcr.events}</td><td class="difference">{difference}</td></tr>'
     )
 
 
@@ -183,14 +185,15 @@ def _events(explained: Explanation) -> str:
     left_out = len(explained.moments) - len(listed)
     headings = [("log", ""), ("#", "number"), ("PCR", "number"), ("event", ""), ("digest", ""), ("it is", "")]
     more = f"<p>{left_out} confirmed events are left out.</p>" if left_out else ""
-    return section("events", "Each event", more, table("events", headings, map(_event, listed)))
+    return section("events", "Each event", more, table("events", headings, map(_event, listed), stacks=True))
 
 
 def _event(each: Moment) -> str:
     style = {State.CONFIRMED: "good", State.AFTER: "soft"}.get(each.state, "bad")
     wrong = " class=wrong" if style == "bad" else ""
     return (
-        f'<tr{wrong}><td>{_LOGS[each.log]}</td><td class="number">{each.index}</td><td class="number">{each.pcr}</td>'
-        f'<td class="event">{text(each.what)}</td><td class="code">{text(each.digest)}</td>'
+        f'<tr{wrong}><td>{_LOGS[each.log]}</td><td class="number">{each.index}</td>'
+        f'<td class="number" data-label="PCR">{each.pcr}</td>'
+        f'<td class="event">{text(each.what)}</td><td class="code digest">{text(each.digest)}</td>'
         f'<td><span class="{style}">{each.state.value}</span></td></tr>'
     )

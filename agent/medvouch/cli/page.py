@@ -24,11 +24,14 @@ def page(title: str, parts: Sequence[str]) -> str:
     )
 
 
-def table(identifier: str, headings: Iterable[tuple[str, str]], rows: Iterable[str]) -> str:
-    """A table that scrolls in itself; headings as (text, class), rows as markup; `identifier` is of its heading."""
+def table(identifier: str, headings: Iterable[tuple[str, str]], rows: Iterable[str], *, stacks: bool = False) -> str:
+    """A table that scrolls in itself; headings as (text, class), rows as markup; `identifier` is of its heading.
+
+    On a narrow screen one that `stacks` shows the cells of a row below each other.
+    """
     cells = "".join(f'<th scope="col"{_classed(style)}>{text(heading)}</th>' for heading, style in headings)
     return (
-        f'<div class="wide" tabindex="0" role="group" aria-labelledby="{identifier}"><table>\n'
+        f'<div class="wide{" stacks" * stacks}" tabindex="0" role="group" aria-labelledby="{identifier}"><table>\n'
         f"<thead><tr>{cells}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
     )
 

@@ -37,8 +37,19 @@ tbody th { font-weight: 600; }
 td.number, th.number { width: 1%; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td .bad { font-weight: 700; }
 .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-td.detail { width: 38%; }
+td.detail { width: 38%; } td.difference { width: 52%; } td.digest { width: 36%; }
+td.seen { overflow-wrap: break-word; }
 @media screen and (min-width: 70rem) { td.seen { min-width: 14rem; } }
+@media screen and (max-width: 46rem) {
+  .stacks table, .stacks tbody { display: block; min-width: 0; }
+  .stacks thead, .stacks td:empty { display: none; }
+  .stacks tr { display: flex; flex-wrap: wrap; column-gap: .7rem; padding: .4rem .2rem;
+    border-bottom: 1px solid var(--edge); }
+  .stacks th, .stacks td { border: 0; padding: .05rem 0; width: auto; }
+  .stacks th, .stacks .seen, .stacks .detail, .stacks .difference, .stacks .event, .stacks td.code { flex: 0 0 100%; }
+  .stacks td[data-label]::before { content: attr(data-label) " "; font-family: system-ui, sans-serif;
+    color: var(--soft); }
+}
 tr.wrong { background: color-mix(in srgb, var(--bad) 14%, var(--paper)); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; padding: 0; margin: .5rem 0 1rem; list-style: none; }
 .legend li { display: flex; align-items: center; gap: .35rem; }
@@ -63,11 +74,13 @@ svg .new { color: var(--new); } svg .trial { color: var(--trial); }
 @media print {
   :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444; --edge: #bbb; --band: #f3f3f3; --good: #1a6b35;
     --bad: #b3191f; --new: #0b57a8; --trial: #8a5300; }
-  body { max-width: none; padding: 0; font-size: 9.5pt; }
+  html { font-size: 9.5pt; }
+  body { max-width: none; padding: 0; }
   .wide { overflow: visible; }
   table, .narrow { min-width: 0; font-size: 8pt; }
   .code, code { font-size: 7pt; }
   th, td { padding: .2rem .35rem; }
+  td.detail { width: 30%; }
   thead { display: table-header-group; }
   tr, svg.life, .gateway { break-inside: avoid; }
   h2, h3 { break-after: avoid; }

@@ -106,25 +106,31 @@ def _tables(verdicts: Sequence[Verdict]) -> list[str]:
     steps = [(number, row) for number, row in rows if row.kind == "step"]
     trials = [(number, row) for number, row in rows if row.kind != "step"]
     return [
-        _section("steps", "All steps", ("#", "when", "gateway", "step", "expected", "seen"), map(_step, steps)),
+        _section(
+            "steps", "All steps", ("#", "when", "gateway", "step", "expected", "seen"), map(_step, steps), stacks=True
+        ),
         _section(
             "attacks",
             "All attacks and faults",
             ("#", "when", "gateway", "kind", "what was done", "expected code", "seen", "what it was"),
             map(_trial, trials),
+            stacks=True,
         ),
     ]
 
 
-def _section(identifier: str, title: str, headings: Iterable[str], rows: Iterable[str]) -> str:
+def _section(identifier: str, title: str, headings: Iterable[str], rows: Iterable[str], *, stacks: bool = False) -> str:
     columns = ((heading, NUMBERS.get(heading, "")) for heading in headings)
-    return section(identifier, title, table(identifier, columns, rows))
+    return section(identifier, title, table(identifier, columns, rows, stacks=stacks))
 
 
 def _step(numbered: tuple[int, Verdict]) -> str:
     number, row = numbered
     detail = f'<br><span class="soft">{text(row.detail)}</span>' if row.detail else ""
-    cells = f'<th scope="row">{text(row.step)}</th><td>{text(row.expected)}</td><td>{_seen(row)}{detail}</td>'
+    cells = (
+        f'<th scope="row">{text(row.step)}</th><td class="seen" data-label="expected">{text(row.expected)}</td>'
+        f'<td class="seen">{_seen(row)}{detail}</td>'
+    )
     return f"{_row(number, row)}{cells}</tr>"
 
 
@@ -132,7 +138,7 @@ def _trial(numbered: tuple[int, Verdict]) -> str:
     number, row = numbered
     cells = (
         f'<td>{text(row.kind)}</td><th scope="row">{text(row.step)}</th>'
-        f'<td class="code seen">{text(row.expected)}</td><td class="code seen">{_seen(row)}</td>'
+        f'<td class="code seen" data-label="expected">{text(row.expected)}</td><td class="code seen">{_seen(row)}</td>'
         f'<td class="code detail">{text(row.detail)}</td>'
     )
     return f"{_row(number, row)}{cells}</tr>"
