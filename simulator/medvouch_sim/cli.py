@@ -14,35 +14,43 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from medvouch.cli.output import fail, show
+from medvouch.cli.parsing import EXIT_CODES, Parser
 from medvouch.errors import MedvouchError
 from medvouch_sim import __version__
 from medvouch_sim.demo.run import run_demo
 from medvouch_sim.fleet.run import Order, run_fleet
 
 if TYPE_CHECKING:
-    _Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    _Subparsers = argparse._SubParsersAction[Parser]
 
+EXAMPLES = """\
+examples:
+  medvouch-sim demo --out build/demo
+  medvouch-sim fleet --devices 200 --json
+"""
 PLAIN_WIDTH = 132
+OUT = "where all files go; what an earlier run left there is removed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
     try:
+        options = _parser().parse_args(given)
         code: int = options.run(options)
     except MedvouchError as error:
-        return fail(error, as_json=False)
+        return fail(error, as_json="--json" in given, program="medvouch-sim")
     except KeyboardInterrupt:
         return 130
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="medvouch-sim",
         description="Simulated medical gateways with real software TPMs, under attack.",
-        epilog="example:\n  medvouch-sim demo --out build/demo",
+        epilog=f"{EXAMPLES}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"medvouch-sim {__version__}")
@@ -54,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example:\n  medvouch-sim demo --out build/demo",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    demo.add_argument("--out", type=Path, default=Path("build/demo"), metavar="DIR", help="where all files go")
+    demo.add_argument(
+        "--out", type=Path, default=Path("build/demo"), metavar="DIR", help=f"{OUT} (default: build/demo)"
+    )
     demo.set_defaults(run=lambda options: asyncio.run(run_demo(options.out.resolve(), _console())))
     _add_fleet(subparsers)
     return parser
@@ -75,7 +85,9 @@ def _add_fleet(subparsers: _Subparsers) -> None:
     fleet.add_argument(
         "--rogues", type=_count, default=0, metavar="N", help="that many of them have a TPM whose vendor nobody trusts"
     )
-    fleet.add_argument("--out", type=Path, default=Path("build/fleet"), metavar="DIR", help="where all files go")
+    fleet.add_argument(
+        "--out", type=Path, default=Path("build/fleet"), metavar="DIR", help=f"{OUT} (default: build/fleet)"
+    )
     fleet.add_argument("--json", action="store_true", help="print the summary as JSON")
     fleet.set_defaults(run=_fleet)
 

@@ -20,13 +20,13 @@ def show(document: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) ->
     _print(json.dumps(document, indent=2) if as_json else "\n".join(escaped(line).rstrip() for line in lines))
 
 
-def fail(error: MedvouchError, *, as_json: bool) -> int:
+def fail(error: MedvouchError, *, as_json: bool, program: str = "medvouch") -> int:
     """Print one error, as one line on stderr or as JSON on stdout; the exit code."""
     if as_json:
         fields = {"code": error.code, "detail": error.detail, "place": error.place, "remedy": error.remedy}
         _print(json.dumps({"error": fields}, indent=2))
     else:
-        print(f"medvouch: {one_line(error)}", file=sys.stderr)
+        print(f"{program}: {one_line(error)}", file=sys.stderr)
     return error.exit_code
 
 

@@ -24,19 +24,25 @@ from medvouch_sim.demo.stage import Stage
 from medvouch_sim.demo.verdicts import Kind, write_verdicts
 from medvouch_sim.fixtures import RELEASES
 from medvouch_sim.gateway import MODEL, Gateway
+from medvouch_sim.output_folder import emptied
 from medvouch_sim.prediction import predict, sign_reference
 from medvouch_sim.publisher import Publisher
 from medvouch_sim.site import WATCHER, Site, release_signers
 
 FLOOR = 1
 """The security epoch of the release that the gateways are delivered with."""
+LEFTOVERS = frozenset(
+    {"bundles", "evidence", "gateways", "mqtt.jsonl", "report.html", "site", "updates", "updates-before"}
+    | {"verdicts.json"}
+)
+"""All that a demo leaves in its folder."""
 
 
 async def run_demo(out: Path, console: Console) -> int:
     """Play it, write everything to `out`; 0 where every verdict was as expected, else 1."""
     if shutil.which("tpm2_eventlog") is None:
         raise MissingPart("tpm2-tools-missing", "tpm2_eventlog is not installed", remedy="run `make setup`")
-    await asyncio.to_thread(_empty, out)
+    await asyncio.to_thread(emptied, out, LEFTOVERS)
     narrator = Narrator(console, len(step_rows(LIFE, RECOVERY, ENDING)) + len(rows()))
     references = {version: sign_reference(predict(MODEL, version), *release_signers()) for version in RELEASES}
     site = Site(out / "site", list(references.values()), floor=FLOOR)
@@ -56,11 +62,6 @@ async def run_demo(out: Path, console: Console) -> int:
     narrator.table()
     console.print(f"report: {_report(stage)}", soft_wrap=True, highlight=False)
     return closing(narrator, out, console)
-
-
-def _empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
 
 
 @contextmanager

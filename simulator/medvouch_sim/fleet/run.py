@@ -25,6 +25,7 @@ from medvouch_sim.fleet.report import FAILED, Fate, Report
 from medvouch_sim.fleet.shard import Message, Shard, shards
 from medvouch_sim.fleet.worker import Worker
 from medvouch_sim.gateway import MODEL
+from medvouch_sim.output_folder import emptied
 from medvouch_sim.prediction import predict, sign_reference
 from medvouch_sim.site import Site, release_signers
 
@@ -35,6 +36,8 @@ ENROL_S = 120.0
 GOODBYE_S = 120.0
 """How long all of them may take to switch off."""
 REPORT = "fleet.json"
+LEFTOVERS = frozenset({"gateways", "site", REPORT})
+"""All that a fleet leaves in its folder."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,7 @@ class Order:
 def run_fleet(order: Order, console: Console) -> Report:
     """Run it and write `fleet.json`; nothing is left running, and of the gateways' disks nothing is left either."""
     folder = order.out / "gateways"
-    for left in (order.out / "site", folder):
-        shutil.rmtree(left, ignore_errors=True)
-    (order.out / REPORT).unlink(missing_ok=True)
+    emptied(order.out, LEFTOVERS)
     reference = sign_reference(predict(MODEL, "1.0.0"), *release_signers())
     site = Site(order.out / "site", [reference])
     try:
