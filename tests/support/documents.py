@@ -43,6 +43,13 @@ def blocks(markdown: str, *languages: str) -> Iterator[tuple[int, str]]:
             yield start + 2, "\n".join(lines[start + 1 : end])
 
 
+def anchors(markdown: str) -> set[str]:
+    """What links into a page may name: its headings, as forges write them."""
+    outside = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", outside, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 def example(name: str) -> ModuleType:
     """A program of examples/, as a module."""
     path = Path(__file__).resolve().parents[2] / "examples" / f"{name}.py"

@@ -37,6 +37,17 @@ examples:
   medvouch status
   medvouch verify evidence.cbor --trust trust.cbor
 """
+RELEASE_EXAMPLES = """\
+examples, in the order of a release:
+  medvouch release build --image gateway-1.1.0.img --version 1.1.0 --epoch 2 --sequence 11 --vendor devices.example \\
+      --class gateway-1 --uri https://updates.devices.example/gateway-1.1.0.img \\
+      --reference gateway-1.1.0.reference.cbor --out 1.1.0/release.suit
+  medvouch release sign 1.1.0/release.suit --key quality.pem
+  medvouch release gate 1.1.0 --known-exploited kev.json --repository repository --out 1.1.0/release.cbor
+  medvouch release publish 1.1.0 1.1.0/release.suit 1.1.0/release.cbor 1.1.0/*.json --repository repository --keys keys
+  medvouch release rollout start plan.toml --fleet fleet.json --repository repository
+  medvouch release rollout step --repository repository --keys keys --collector state.db
+"""
 INTERRUPTED = 130
 VERIFY_QUOTE = "verify quote"
 
@@ -313,7 +324,7 @@ def _add_release(subparsers: Subparsers) -> None:
         "release",
         help="build, sign, publish and direct what devices install",
         description="Build, sign, publish and direct what devices install.",
-        epilog=f"example:\n  medvouch release publish --help\n\n{EXIT_CODES}",
+        epilog=f"{RELEASE_EXAMPLES}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
