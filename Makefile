@@ -86,11 +86,12 @@ fixtures: setup ## rebuild firmware_fixtures/, byte for byte the same
 	$(BIN)/python -m medvouch_sim.fixtures
 
 .PHONY: docs
-docs: setup ## write docs/reference/ anew from the tables in the code
+docs: setup ## write docs/reference/ and the list of decisions anew from their sources
 	$(BIN)/python tools/refusals_doc.py
 	$(BIN)/python tools/attestation_doc.py
 	$(BIN)/python tools/suit_doc.py
 	$(BIN)/python tools/updates_doc.py
+	$(BIN)/python tools/decisions_doc.py
 
 .PHONY: clean
 clean: ## remove build/ and all caches; .venv stays
