@@ -239,7 +239,7 @@ def _indexed(options: argparse.Namespace, size: int) -> Payload:
 
 
 def sign(options: argparse.Namespace) -> int:
-    """`medvouch release sign`: what was signed is shown."""
+    """`medvouch release sign`: what was signed is shown, and who has signed."""
     with part("release"):
         from medvouch.release import manifests  # noqa: PLC0415 - likewise
 
@@ -249,7 +249,7 @@ def sign(options: argparse.Namespace) -> int:
             signed = manifests.add_signature(envelope, signer)
         except InputError as error:
             raise _no(options.file, "an envelope of `medvouch release build`", error) from error
-    return _written(signed, options.file, options)
+    return _written(signed, options.file, options, whole=False)
 
 
 def _reference(options: argparse.Namespace) -> bytes:
@@ -284,9 +284,11 @@ def _measured(path: Path) -> tuple[bytes, int]:
         ) from error
 
 
-def _written(envelope: bytes, path: Path, options: argparse.Namespace) -> int:
+def _written(envelope: bytes, path: Path, options: argparse.Namespace, *, whole: bool = True) -> int:
+    """Write and show it; not `whole` for people who have seen its commands: those are left out."""
     document, lines = inspect_suit(envelope)
     write_durably(path, envelope)
+    lines = lines if whole else lines[: lines.index("")]
     document, lines = {"file": str(path), **document}, [f"{path}, {len(envelope)} bytes", *lines]
     show(document, lines, as_json=options.json)
     return 0

@@ -65,7 +65,8 @@ def counts(explained: Explanation) -> dict[State, int]:
 
 
 def _row(pcr: PcrExplanation) -> str:
-    return f"{pcr.bank}:{pcr.pcr:<3} {pcr.status:<11} {pcr.events:>4} events  {pcr.meaning}"
+    events = "event " if pcr.events == 1 else "events"
+    return f"{pcr.bank}:{pcr.pcr:<3} {pcr.status:<11} {pcr.events:>4} {events}  {pcr.meaning}"
 
 
 def _wrong(pcr: PcrExplanation) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +19,7 @@ from medvouch.cli.inspecting_records import (
 )
 from medvouch.cli.ledgering import inspect_ledger
 from medvouch.cli.output import aligned, flatten, moment
+from medvouch.crypto.cose import claims
 from medvouch.errors import InputError
 from medvouch.formats import event_text, eventlog, ima, ima_ascii, uefi
 from medvouch.formats.cms import SignedData
@@ -27,9 +28,10 @@ from medvouch.formats.data_format import DataFormat
 from medvouch.formats.ear import Ear
 from medvouch.formats.eat import Eat
 from medvouch.formats.ima_signature import ImaSignature
-from medvouch.formats.suit import Envelope, wrapped_digest
+from medvouch.formats.suit import Envelope, signature_block, wrapped_digest
 from medvouch.formats.suit_commands import Code, Command, CommandSequence, Parameters
 from medvouch.formats.suit_manifest import Manifest, Member, component_name, load_member
+from medvouch.update.processor import EPOCH_LABEL
 
 Inspected = tuple[dict[str, Any], list[str]]
 
@@ -186,6 +188,7 @@ def inspect_suit(data: bytes) -> Inspected:
         "digest": envelope.digest.hex(),
         "digest_matches": wrapped_digest(envelope.manifest) == envelope.digest,
         "signatures": len(envelope.signatures),
+        "signed_by": [kid.hex() if kid else None for kid in _signers(envelope)],
         "sequence": manifest.sequence_number,
         "version": ".".join(map(str, manifest.version)) if manifest.version else None,
         "data": _data(envelope.payloads),
@@ -198,6 +201,12 @@ def inspect_suit(data: bytes) -> Inspected:
     return document, _suit_lines(document)
 
 
+def _signers(envelope: Envelope) -> Iterator[bytes | None]:
+    """The key that each signature names (COSE Key Thumbprint, SHA-256), None where it names none."""
+    for block in map(signature_block, envelope.signatures):
+        yield from (claim.kid for claim in claims(block, envelope.signed))
+
+
 def _data(payloads: Mapping[str, bytes]) -> str | None:
     """What a release says of the product's data, in words; None where it says nothing that can be read."""
     with suppress(InputError, KeyError):
@@ -207,9 +216,10 @@ def _data(payloads: Mapping[str, bytes]) -> str | None:
 
 
 def _suit_lines(document: dict[str, Any]) -> list[str]:
-    shown = {**document, "commands": None, "payloads": None}
+    shown = {**document, "commands": None, "payloads": None, "signed_by": None}
     lines = aligned({name: ", ".join(row) if isinstance(row, list) else row for name, row in shown.items()})
     lines += [f"carries {each['name']}, {each['bytes']} bytes" for each in document["payloads"]]
+    lines += [f"signed by key {kid or 'without a name'}" for kid in document["signed_by"]]
     for name, commands in document["commands"].items():
         lines += ["", f"{name}:", *(f"  {command}" for command in commands)] if commands else []
     return lines
@@ -239,7 +249,7 @@ def _parameters(parameters: Parameters) -> str:
     labelled = {**parameters.foreign, **parameters.private}
     public = {name: value for name, value in vars(parameters).items() if name not in {"private", "foreign"}}
     named = [(name, value) for name, value in public.items() if value is not None]
-    named += [(str(label), value) for label, value in labelled.items()]
+    named += [("security_epoch" if label == EPOCH_LABEL else str(label), value) for label, value in labelled.items()]
     return ", ".join(f"{name} {_plain(value)}" for name, value in named)
 
 

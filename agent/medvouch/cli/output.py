@@ -58,10 +58,14 @@ def log_to_stderr(*, verbose: bool) -> None:
 
 
 def aligned(rows: Mapping[str, object]) -> list[str]:
-    """`name  value` lines, names padded to one width; None and empty text are left out."""
+    """`name  value` lines, names padded to one width, yes or no for a bool; None and empty text are left out."""
     shown = {name: value for name, value in rows.items() if value is not None and value != ""}
     width = max((len(name) for name in shown), default=0)
-    return [f"{name:<{width}}  {value}" for name, value in shown.items()]
+    return [f"{name:<{width}}  {_said(value)}" for name, value in shown.items()]
+
+
+def _said(value: object) -> object:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -149,7 +149,7 @@ def _read(data: bytes) -> _Said:
         log = eventlog.parse(data)
         return _Said("firmware event log", prediction.rows(event for event in log.events if event.measured))
     wanted = "a boot loader, kernel image, slot image, reference values, release or event log"
-    raise InputError("file-malformed", f"neither of {wanted}", remedy="name the file that a release or a boot left")
+    raise InputError("file-malformed", f"none of these: {wanted}", remedy="name the file that a release or a boot left")
 
 
 def _kernel(data: bytes) -> Sequence[eventlog.Event]:

@@ -16,7 +16,7 @@ from medvouch.adapters.locking import locked
 from medvouch.adapters.metadata import MAX_FILE_BYTES, FileMetadataStore
 from medvouch.cli.countersigning import countersign, prepare, signed_apart
 from medvouch.cli.keys import opened_folder
-from medvouch.cli.output import show
+from medvouch.cli.output import moment, show
 from medvouch.cli.trusting import read_trust
 from medvouch.errors import InputError, Refusal, UsageFault
 from medvouch.formats.directive import Directive
@@ -69,8 +69,8 @@ def rotate(options: argparse.Namespace) -> int:
     with opened_folder(options.new_keys) as new, opened(options) as repository:
         repository.rotate(new, _now(), apart=signed)
     document = {"repository": str(options.repository), "version": repository.version, "root": repository.root_version}
-    lines = [f"published as version {repository.version}, under root {repository.root_version}"]
-    show(document, lines, as_json=options.json)
+    said = f"published as version {repository.version}, under root {repository.root_version}"
+    show(document | {"until": repository.until}, [f"{said}; {_before(repository)}"], as_json=options.json)
     return 0
 
 
@@ -166,8 +166,13 @@ def _publish(
     listed = [{"name": t.path, "length": t.length, "sha256": t.hashes["sha256"]} for t in targets]
     lines = [f"{t.path}  {t.length} bytes  {t.hashes['sha256']}" for t in targets]
     document = {"repository": str(options.repository), "version": repository.version, "targets": listed}
-    show(document, [*lines, f"published as version {repository.version}"], as_json=options.json)
+    lines.append(f"published as version {repository.version}; {_before(repository)}")
+    show(document | {"until": repository.until}, lines, as_json=options.json)
     return 0
+
+
+def _before(repository: AuthoredRepository) -> str:
+    return f"publish again before {moment(repository.until)}, or devices refuse it as frozen"
 
 
 def _sequence(name: str, envelope: bytes) -> int:

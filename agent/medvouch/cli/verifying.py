@@ -226,4 +226,7 @@ def pcr_rows(table: Table) -> list[dict[str, Any]]:
 
 def pcr_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The same for people."""
-    return [f"{row['bank']}:{row['pcr']:<3} {row['status']:<11} {row['events']:>4} events" for row in rows]
+    return [
+        f"{row['bank']}:{row['pcr']:<3} {row['status']:<11} {row['events']:>4} event{'s' * (row['events'] != 1)}"
+        for row in rows
+    ]

@@ -115,6 +115,11 @@ class AuthoredRepository:
         """When the timestamp was signed (s since 1970), 0 where it does not say."""
         return testified_time(self._state.timestamp.signed)
 
+    @property
+    def until(self) -> int:
+        """When devices begin to refuse it as frozen, unless the timestamp is signed anew (s since 1970)."""
+        return int(self._state.timestamp.signed.expires.timestamp())
+
     # --- changes ------------------------------------------------------------------------------------------------------
 
     def add_release(self, version: str, files: Mapping[str, bytes]) -> Sequence[TargetFile]:

@@ -10,7 +10,7 @@ import pytest
 
 from medvouch.cli.building import PARTS
 from medvouch.crypto.cose import sign
-from medvouch.crypto.keys import SoftwareSigner
+from medvouch.crypto.keys import SoftwareSigner, key_thumbprint
 from medvouch.formats.blocks import BlockIndex
 from medvouch.formats.data_format import DataFormat
 from medvouch.formats.reference import CONTENT_TYPE, Mode, PcrReference, ReferenceEvent, ReferenceValues
@@ -67,6 +67,8 @@ def test_built_and_signed_by_several(medvouch: Caller, reference: Path, out: Pat
         called = medvouch("release", "sign", out, "--key", key_file, "--json")
         assert called.code == 0
     document = called.json
+    named = [key_thumbprint(private_key(name).public_key()).hex() for name in ("quality", "release-3", "release")]
+    assert document["signed_by"] == named
     assert (document["file"], document["signatures"], document["sequence"]) == (str(out), 3, 11)
     assert (document["version"], document["digest_matches"]) == ("1.1.0", True)
     trusted = [RoleKeys([private_key(name).public_key() for name in RELEASES], 2)]

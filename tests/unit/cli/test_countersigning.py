@@ -123,7 +123,7 @@ def test_keys_are_replaced(desk: Desk) -> None:
     assert "root: 2 of\n" in shown
     places = ("--repository", desk.repository, "--keys", desk.keys)
     called = desk.release("rotate", *places, "--new-keys", new, "--signed", root, "--json")
-    assert called.json == {"repository": str(desk.repository), "version": 2, "root": 2}
+    assert called.json == {"repository": str(desk.repository), "version": 2, "root": 2, "until": NOW + 2 * 86_400}
     assert desk.device().versions.root == 2
     called = desk.release("publish", "--repository", desk.repository, "--keys", new)
     assert (called.code, called.err) == (0, "")
@@ -131,7 +131,8 @@ def test_keys_are_replaced(desk: Desk) -> None:
 
 def test_keys_are_replaced_in_one_place(desk: Desk) -> None:
     called = desk.release("rotate", "--repository", desk.repository, "--keys", desk.holders, "--new-keys", desk.holders)
-    assert (called.code, called.out) == (0, "published as version 2, under root 2\n")
+    assert (called.code, called.err) == (0, "")
+    assert called.out.startswith("published as version 2, under root 2; ")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from medvouch.adapters.metadata import FileMetadataStore
 from medvouch.cli import keys as key_files
 from medvouch.cli import publishing, releasing
+from medvouch.cli.output import moment
 from medvouch.daemon.mirrors import Mirrors, Places
 from medvouch.daemon.update_source import Present, UpdateSource
 from medvouch.formats.enrolment import device_id
@@ -71,7 +72,7 @@ def test_from_keys_to_a_directed_device(
     name = "releases/1.1.0/release.suit"
     assert called.json["targets"][0] == {"name": name, "length": len(ENVELOPE), "sha256": digest}
     called = medvouch("release", "direct", UEID.hex(), "--release", name, "--days", "2", *places)
-    assert called.out.splitlines()[-1] == "published as version 4"
+    assert called.out.splitlines()[-1].startswith("published as version 4; ")
     client = device(made)
     assert client.trust() == site.trust_path.read_bytes()
     found = resolve(client, UEID, device_id(UEID), NOW)
@@ -135,7 +136,9 @@ def test_publishing_nothing_new_keeps_it_from_freezing(
     medvouch: Caller, made: Path, places: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("medvouch.cli.publishing.time.time", lambda: NOW + 5 * DAY)
-    assert medvouch("release", "publish", *places).out == "published as version 2\n"
+    assert medvouch("release", "publish", *places).out == (
+        f"published as version 2; publish again before {moment(NOW + 7 * DAY)}, or devices refuse it as frozen\n"
+    )
     assert device(made, NOW + 5 * DAY).testified_time == NOW + 5 * DAY
 
 
