@@ -31,8 +31,8 @@ class Narrator:
         self._console.print(f"\n[bold]{title}[/bold]")
 
     def say(self, text: str) -> None:
-        """A line of explanation."""
-        self._console.print(f"  [dim]{text}[/dim]", highlight=False)
+        """A line of explanation, to be copied as it is however narrow the terminal."""
+        self._console.print(f"  {text}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def doing(self, text: str) -> Iterator[None]:
@@ -45,13 +45,13 @@ class Narrator:
         elapsed = self.elapsed_s
         self.verdicts.append(replace(verdict, at_s=round(elapsed, 3)))
         mark = "[green]✓[/green]" if verdict.as_expected else "[bold red]✗[/bold red]"
-        counter = f"{len(self.verdicts):2}/{self._total}"
+        counter = f"{len(self.verdicts):{len(str(self._total))}}/{self._total}"
         seen = verdict.actual if verdict.as_expected else f"{verdict.actual}, expected {verdict.expected}"
         line = f"  {mark} {counter} {elapsed:5.1f} s  {verdict.gateway:<12} {verdict.step:<45} {seen}"
         self._console.print(line, highlight=False, soft_wrap=True)
         if verdict.detail:
             told = textwrap.shorten(verdict.detail, DETAIL_WIDTH, placeholder=" …")
-            self._console.print(f"{'':22}{told}", style="dim", highlight=False, soft_wrap=True)
+            self._console.print(f"{'':23}{told}", style="dim", highlight=False, soft_wrap=True)
 
     def table(self) -> None:
         """Print all rows as one table."""
