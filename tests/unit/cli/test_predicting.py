@@ -193,6 +193,20 @@ def test_the_reference_values_of_a_release_that_makes_one_change(
     assert document["reference"] == str(out)
 
 
+def test_the_reference_values_of_the_next_kernel_image(medvouch: Caller, tmp_path: Path) -> None:
+    """All but PCR 10: no kernel image says which files are going to be read."""
+    before, out = tmp_path / "before.cbor", tmp_path / "after.cbor"
+    before.write_bytes(reference("1.0.0"))
+    images = [FIXTURES / "releases" / version / "medvouch.efi" for version in RELEASES]
+    options = ["--reference", before, "--version", "1.1.0", "--epoch", 2, "--out", out]
+    key = FIXTURES / "keys" / "test-release.pem"
+    assert medvouch("release", "predict", *images, *options, "--key", key).code == 0
+    (found,) = verify_references([out.read_bytes()], [private_key("release").public_key()], 1)
+    for row, other in zip(found.values.pcrs, predict("gateway-1", "1.1.0").pcrs, strict=True):
+        same = [event.digests["sha256"] for event in row.events] == [event.digests["sha256"] for event in other.events]
+        assert same == (row.pcr != 10)
+
+
 @pytest.mark.parametrize("left_out", ["--reference", "--version", "--epoch", "--key"])
 def test_reference_values_need_all_of_it(
     medvouch: Caller, dbx: tuple[Path, Path], tmp_path: Path, left_out: str
