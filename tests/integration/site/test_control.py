@@ -29,10 +29,24 @@ async def test_status_of_a_device_that_nobody_lets_in(scene: Scene) -> None:
     agent = await scene.gateway.boot()
     status = await agent.control("status", {}, 0)
     assert (status["device"], status["life"], status["connected"]) == ("", "manufactured", False)
+
+
+@pytest.mark.parametrize(
+    ("call", "args"),
+    [
+        ("update", {}),
+        ("consent", {}),
+        ("consent", {"cause": "opt-out"}),
+        ("attest", {"nonce": NONCE.hex(), "appraiser": "auditor"}),
+        ("ledger", {}),
+    ],
+    ids=["update", "consent", "opt-out", "attest", "ledger"],
+)
+async def test_what_a_device_does_not_do_before_it_is_in_service(scene: Scene, call: str, args: dict[str, Any]) -> None:
+    scene.site.broker.stop()
+    agent = await scene.gateway.boot()
     with pytest.raises(Refusal, match="not-enrolled"):
-        await agent.control("update", {}, 0)
-    with pytest.raises(Refusal, match="not-enrolled"):
-        await agent.control("attest", {"nonce": NONCE.hex(), "appraiser": "auditor"}, 0)
+        await agent.control(call, args, 0)
 
 
 async def test_evidence_for_a_user(serving: Scene) -> None:

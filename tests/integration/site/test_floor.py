@@ -173,25 +173,46 @@ async def test_a_rise_that_power_interrupted_is_recorded_when_it_is_repeated(ser
     assert [entry.after for entry in ledger(serving) if entry.machine == "floor"] == ["2"]
 
 
-async def test_approvals_that_are_spent_early_or_of_another(serving: Scene) -> None:
-    counter = serving.record.floor_base
-    first = approval(serving, counter)
-    ask = serving.collector.challenger.commander.ask
+async def risen(scene: Scene) -> int:
+    """By two approvals; the counter before."""
+    counter = scene.record.floor_base
+    ask = scene.collector.challenger.commander.ask
     for step in (counter, counter + 1):
-        good = approval(serving, step).encode()
-        assert (await ask(serving.device, "floor", {"approval": good}))["counter"] == step + 1
-    assert await refused(serving, "c1", first.encode()) == "floor-approval-spent"
-    assert await refused(serving, "c2", approval(serving, counter + 3).encode()) == "floor-approval-spent"
-    assert await refused(serving, "c3", approval(serving, None).encode()) == "floor-approval-spent"
+        good = approval(scene, step).encode()
+        assert (await ask(scene.device, "floor", {"approval": good}))["counter"] == step + 1
+    return counter
+
+
+async def stands_as_risen(scene: Scene) -> None:
+    assert await in_tpm(scene) == 3
+    assert [entry.after for entry in ledger(scene) if entry.machine == "floor"] == ["2", "3"]
+
+
+async def test_approvals_that_are_spent_early_or_of_another_kind(serving: Scene) -> None:
+    counter = await risen(serving)
+    for number, step in enumerate((counter, counter + 3, None)):
+        assert await refused(serving, f"c{number}", approval(serving, step).encode()) == "floor-approval-spent"
+    await stands_as_risen(serving)
+
+
+async def test_approvals_for_another_device_or_by_another(serving: Scene) -> None:
+    counter = await risen(serving)
     other = approval(serving, counter + 2, reference=b"\x01" + bytes(32)).encode()
-    assert await refused(serving, "c4", other) == "floor-approval-invalid"
+    assert await refused(serving, "c1", other) == "floor-approval-invalid"
     forged = approval(serving, counter + 2, signer=signer("release")).encode()
-    assert await refused(serving, "c5", forged) == "floor-approval-invalid"
-    for number, wrong in enumerate((None, "text", bytes(129))):
-        assert await refused(serving, f"d{number}", wrong) == "command-malformed"
-    assert await refused(serving, "e1", b"\xa0") == "floor-malformed"
-    assert await in_tpm(serving) == 3
-    assert [entry.after for entry in ledger(serving) if entry.machine == "floor"] == ["2", "3"]
+    assert await refused(serving, "c2", forged) == "floor-approval-invalid"
+    await stands_as_risen(serving)
+
+
+@pytest.mark.parametrize("value", [None, "text", bytes(129)], ids=["none", "text", "long"])
+async def test_what_is_no_approval_by_its_kind_or_size(serving: Scene, value: object) -> None:
+    assert await refused(serving, "c1", value) == "command-malformed"
+    assert await in_tpm(serving) == 1
+
+
+async def test_an_approval_that_says_nothing(serving: Scene) -> None:
+    assert await refused(serving, "c1", b"\xa0") == "floor-malformed"
+    assert await in_tpm(serving) == 1
 
 
 async def test_the_tpm_refuses_where_the_agent_would_not(serving: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
