@@ -2,7 +2,8 @@
 
 A guard is a use of a row of a `*refusals.py`: in `raise Refusal(refusals.X, ...)`, as the `otherwise` of a check, or in
 a helper that makes the refusal, whose calls are guards then. `install()` has all modules of medvouch compiled with
-their guards named; while `State.off` names one, what it refuses passes: its `raise`, `yield` or `return` does nothing.
+their guards named; while `State.off` names one, what it refuses passes: its `raise`, `yield` or `return` does nothing,
+nor does a call that is there to hand the refusal on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any, ClassVar, TypeVar
 from medvouch.errors import Refusal, RefusalKind
 
 AGENT = Path(__file__).resolve().parents[1] / "agent"
-TABLES = ("attestation", "crypto", "ledger", "assurance", "update", "release")
+TABLES = (
+    "attestation", "crypto", "ledger", "assurance", "update", "release", "daemon", "lifecycle", "messages", "collector",
+)  # fmt: skip
 """Packages whose refusals are held to this."""
 
 _RUNTIME = "_guards_"
@@ -275,6 +278,13 @@ class _Instrument(ast.NodeTransformer):
             test = _call("stands", ast.NamedExpr(ast.Name("_refused_", ast.Store()), node.value.value))
             node.value.value = ast.Name("_refused_", ast.Load())
             return ast.If(test, [node], [])
+        match node.value:
+            case (ast.Call() as call) | ast.Await(ast.Call() as call):
+                for place, argument in enumerate(call.args):
+                    if isinstance(argument, ast.Call) and ast.unparse(argument.func) == "Refusal":
+                        test = _call("stands", ast.NamedExpr(ast.Name("_refused_", ast.Store()), argument))
+                        call.args[place] = ast.Name("_refused_", ast.Load())
+                        return ast.If(test, [node], [])
         return node
 
     def visit_Return(self, node: ast.Return) -> ast.AST:

@@ -38,6 +38,8 @@ SUITES = (
     (
         "tests/unit/attestation", "tests/unit/crypto", "tests/unit/ledger", "tests/unit/cli", "tests/unit/daemon",
         "tests/unit/collector", "tests/unit/assurance", "tests/integration/ledger", "tests/integration/enrolment",
+        "tests/unit/lifecycle", "tests/unit/messages", "tests/integration/site/test_commands.py",
+        "tests/integration/site/test_control.py", "tests/integration/site/test_floor.py",
     ),
     (
         "tests/unit/update", "tests/unit/release", "tests/unit/adapters/test_components.py",
@@ -47,7 +49,9 @@ SUITES = (
         "tests/integration/site/test_updating.py",
         "tests/integration/site/test_places.py", "tests/integration/site/test_rollback.py",
         "tests/unit/adapters/test_efivars.py", "tests/integration/adapters/test_fwupd.py",
-        "tests/integration/adapters/test_helper_parts.py",
+        "tests/integration/adapters/test_helper_parts.py", "tests/integration/site/test_consent.py",
+        "tests/integration/site/test_data_migration.py", "tests/integration/site/test_parts.py",
+        "tests/integration/site/test_staging.py",
     ),
 )  # fmt: skip
 """Where the tests of guards are, in two halves."""

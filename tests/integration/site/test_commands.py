@@ -60,6 +60,9 @@ async def test_a_command_that_the_agent_does_not_know(serving: Scene) -> None:
         ("attest", {"nonce": "00" * 8, "appraiser": "collector"}),
         ("attest", {"nonce": bytes(7), "appraiser": "collector"}),
         ("attest", {"nonce": bytes(65), "appraiser": "collector"}),
+        ("attest", {"nonce": NONCE, "appraiser": "collector", "ledger": -1}),
+        ("attest", {"nonce": NONCE, "appraiser": "collector", "ledger": "7"}),
+        ("attest", {"nonce": NONCE, "appraiser": "collector", "ledger": True}),
     ],
 )
 async def test_arguments_that_a_command_does_not_take(serving: Scene, name: str, args: dict[str, Any]) -> None:

@@ -187,6 +187,10 @@ async def test_what_is_frozen_attests_and_does_nothing_else(serving: Scene) -> N
     await serving.gateway.reboot()
     await serving.state("identity", since=mark, life="frozen")
     assert len(ledger(serving)) == size
+
+
+async def test_nothing_is_recorded_after_the_freeze(serving: Scene) -> None:
+    await frozen(serving)
     with pytest.raises(Refusal, match="device-frozen"):
         await serving.agent.service._recorder.record(  # type: ignore[union-attr]
             serving.agent.standing.raised(9), Circumstances("nobody")
@@ -429,13 +433,13 @@ async def test_an_old_proof_ends_no_new_life(serving: Scene) -> None:
     assert serving.record == record
 
 
-async def test_proofs_that_nobody_asked_for_or_that_are_none(serving: Scene) -> None:
-    topic = topics.enrolment("somebody", "sanitised")
-    identity = serving.agent.standing.identity
+async def said(scene: Scene) -> bytes:
+    """A proof that the device itself could make without being cleared."""
+    identity = scene.agent.standing.identity
     assert identity is not None
 
     def say() -> bytes:
-        tpm = serving.agent._around.tpm
+        tpm = scene.agent._around.tpm
         certificate = SanitisationCertificate(
             identity.ueid, identity.device_id, identity.serial, 1, bytes(32), 1, "TPM2_Clear", 0, True, "Owner"
         ).encode()
@@ -445,21 +449,31 @@ async def test_proofs_that_nobody_asked_for_or_that_are_none(serving: Scene) -> 
         finally:
             tpm.flush(iak)
 
-    message = await serving.agent._worker.run(say)
-    for payload, code in (
-        (message, "sanitisation-unasked"),
-        (bytes(16 * 1024 + 1), "sanitisation-limit"),
-        (message[:-1], "cbor-truncated"),
-    ):
-        mark = serving.mark
-        await serving.send(topic, payload)
-        assert (await serving.collected("sanitisation-refused", since=mark))["code"] == code
+    return await scene.agent._worker.run(say)
+
+
+async def refusal_of(scene: Scene, proof: bytes) -> str:
+    """The code with which the collector refuses it; the device stays enrolled."""
+    mark = scene.mark
+    await scene.send(topics.enrolment("somebody", "sanitised"), proof)
+    code: str = (await scene.collected("sanitisation-refused", since=mark))["code"]
+    assert scene.collector.registry.find(scene.device) is not None
+    return code
+
+
+async def test_a_proof_that_nobody_asked_for(serving: Scene) -> None:
+    assert await refusal_of(serving, await said(serving)) == "sanitisation-unasked"
+
+
+async def test_what_is_no_proof(serving: Scene) -> None:
+    assert await refusal_of(serving, bytes(16 * 1024 + 1)) == "sanitisation-limit"
+    assert await refusal_of(serving, (await said(serving))[:-1]) == "cbor-truncated"
+
+
+async def test_a_proof_of_a_tpm_that_was_not_cleared(serving: Scene) -> None:
     serving.collector.registry.sanitising(serving.device, collector_side.Sanitising(NONCE, b""))
-    mark = serving.mark
-    await serving.send(topic, message)
-    refused = await serving.collected("sanitisation-refused", since=mark)
-    assert refused["code"] == attestation_refusals.SANITISATION_BEFORE_CLEAR.code
-    assert serving.collector.registry.find(serving.device) is not None
+    code = attestation_refusals.SANITISATION_BEFORE_CLEAR.code
+    assert await refusal_of(serving, await said(serving)) == code
 
 
 async def test_no_proof_in_time(serving: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

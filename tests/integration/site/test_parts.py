@@ -34,7 +34,7 @@ from medvouch.formats.update import UpdateRecord
 from medvouch.update.transitions import Cause
 from medvouch.update.verification import RoleKeys
 from medvouch_sim.fixtures import certificate_list, loader
-from medvouch_sim.publisher import Release
+from medvouch_sim.publisher import PartsRelease, Release
 from medvouch_sim.secure_boot import forbidding, signed_update
 from support import parts
 from support.parts import DBX, NEW_LOADER, OLD_LOADER, activated, closed, commands, directed, forbids, left
@@ -301,28 +301,34 @@ async def test_a_change_of_dbx_that_the_firmware_does_not_take(scene: Updatable)
     assert scene.gateway.machine.variable("dbx") != before
 
 
-async def test_what_is_refused_changes_nothing(scene: Updatable) -> None:
-    """One after the other, on one device: each is refused before the first byte of a part is another."""
-    locking = forbids(OLD_LOADER)
-    strange = signed_update("db", REPLACING, parts.SIGNED_AT, [certificate_list("medvouch test db 2")])
-    for sequence, (release, code) in enumerate(
-        (
-            (replace(LOADER_RELEASE, reference=parts.reference("1.1.0", loader=NEW_LOADER)),
-             "reference-of-another-system"),
-            (replace(LOADER_RELEASE, reference=parts.signed_by_one("1.0.0", loader=NEW_LOADER)), "reference-untrusted"),
-            (parts.release({DBX: locking}, change=left("dbx", APPENDING, locking)), "secure-boot-update-locks-out"),
-            (parts.release({"secure-boot-db": strange}), "secure-boot-update-locks-out"),
-        ), 2
-    ):  # fmt: skip
-        mark = await directed(scene, replace(release, version=f"1.0.0.{sequence}", sequence=sequence))
-        assert (await scene.update("failed", since=mark))["reason"] == code
-        await scene.turned_down(code, since=mark)
-    mark = await directed(scene, parts.release({"firmware": b"a cabinet"}, sequence=9))
-    await scene.turned_down("manifest-component-unknown", since=mark)
-    assert scene.agent.standing.update is not None
-    assert scene.agent.standing.update.sequence == 5
+LOCKING = forbids(OLD_LOADER)
+STRANGE = signed_update("db", REPLACING, parts.SIGNED_AT, [certificate_list("medvouch test db 2")])
+
+
+@pytest.mark.parametrize(
+    ("release", "code"),
+    [
+        (replace(LOADER_RELEASE, reference=parts.reference("1.1.0", loader=NEW_LOADER)), "reference-of-another-system"),
+        (replace(LOADER_RELEASE, reference=parts.signed_by_one("1.0.0", loader=NEW_LOADER)), "reference-untrusted"),
+        (parts.release({DBX: LOCKING}, change=left("dbx", APPENDING, LOCKING)), "secure-boot-update-locks-out"),
+        (parts.release({"secure-boot-db": STRANGE}), "secure-boot-update-locks-out"),
+    ],
+    ids=["of-another-system", "signed-by-one", "locks-out", "locks-out-of-db"],
+)
+async def test_what_is_refused_changes_nothing(scene: Updatable, release: PartsRelease, code: str) -> None:
+    """It is refused before the first byte of a part is another."""
+    mark = await directed(scene, release)
+    assert (await scene.update("failed", since=mark))["reason"] == code
+    await scene.turned_down(code, since=mark)
     assert loaders(scene) == (OLD_LOADER, None)
     assert not (scene.gateway.state_dir / "parts" / "dbx.last").exists()
+
+
+async def test_a_part_that_this_device_does_not_have_begins_no_update(scene: Updatable) -> None:
+    mark = await directed(scene, parts.release({"firmware": b"a cabinet"}))
+    await scene.turned_down("manifest-component-unknown", since=mark)
+    assert scene.agent.standing.update is None
+    assert loaders(scene) == (OLD_LOADER, None)
 
 
 async def test_the_report_names_the_command_that_failed(scene: Updatable) -> None:

@@ -76,3 +76,26 @@ async def test_one_that_was_never_read_back_is_given_up_as_well(
         mark = scene.mark
         await scene.look()
         assert (await scene.update("failed", since=mark))["reason"] == "slot-lost"
+
+
+async def test_one_that_gives_back_other_bytes_is_given_up_at_once(
+    scene: Updatable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written was right; one bit of the medium is not, and nothing of it is ever started."""
+    written = FileSlots.write
+
+    def turned(slots: FileSlots, slot: str, *arguments: object, **named: object) -> None:
+        written(slots, slot, *arguments, **named)  # type: ignore[arg-type]
+        with slots.path(slot).open("r+b") as medium:
+            medium.seek(1000)
+            byte = medium.read(1)[0]
+            medium.seek(1000)
+            medium.write(bytes([byte ^ 1]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSlots, "write", turned)
+        mark = await scene.directed(release("1.1.0"))
+        assert (await scene.update("failed", since=mark))["reason"] == "slot-mismatch"
+    await scene.turned_down("slot-mismatch", since=mark)
+    assert (scene.gateway.release, scene.gateway.slots.activated()) == ("1.0.0", None)
+    await scene.installed(replace(release("1.1.0"), sequence=3))

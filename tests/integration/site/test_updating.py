@@ -274,6 +274,7 @@ async def test_a_slot_that_loses_power_before_it_is_confirmed_is_tried_again_and
     assert scene.gateway.release == "1.0.0"
     await scene.update("staged", since=mark)
     assert (await scene.update("activated", since=mark))["tries"] == 2
+    mark = scene.mark
     await scene.gateway.reboot()
     await scene.update("booted", since=mark)
     await scene.gateway.cut_power()

@@ -55,6 +55,12 @@ def yielded(bad) -> Iterator[Refusal]:
     if bad:
         yield Refusal(COSE_ALGORITHM, "six")
 
+def handed(bad):
+    passed = []
+    if bad:
+        passed.append(Refusal(COSE_ALGORITHM, "eight"))
+    return passed
+
 class Nested:
     def method(self, bad):
         if bad:
@@ -73,6 +79,7 @@ def test_each_use_of_a_row_is_a_guard() -> None:
         "sample:passed_on:cose-algorithm",
         "sample:returned:cose-algorithm",
         "sample:yielded:cose-algorithm",
+        "sample:handed:cose-algorithm",
         "sample:Nested.method:cose-critical-header",
     ]
 
@@ -98,12 +105,13 @@ def off(guard, name, *arguments):
     guards.State.off, guards.State.fired = guard, set()
     call = names["Nested"]().method if name == "Nested" else names[name]
     made = outcome(call, *arguments)
-    made = [each.detail for each in made] if name == "yielded" else made
+    made = [each.detail for each in made] if name in ("yielded", "handed") else made
     print(made.detail if isinstance(made, Refusal) else made, sorted(guards.State.fired))
 
 for name, key in (("plain", "plain:cose-content-type"), ("helped", "helped:cose-algorithm"),
                   ("passed_on", "passed_on:cose-algorithm"), ("returned", "returned:cose-algorithm"),
-                  ("yielded", "yielded:cose-algorithm"), ("Nested", "Nested.method:cose-critical-header")):
+                  ("yielded", "yielded:cose-algorithm"), ("handed", "handed:cose-algorithm"),
+                  ("Nested", "Nested.method:cose-critical-header")):
     off(None, name, True)
     off(f"sample:{{key}}", name, True)
 off("sample:twice:cose-content-type", "twice", 1)
@@ -121,6 +129,8 @@ five ['sample:returned:cose-algorithm']
 None ['sample:returned:cose-algorithm']
 ['six'] ['sample:yielded:cose-algorithm']
 [] ['sample:yielded:cose-algorithm']
+['eight'] ['sample:handed:cose-algorithm']
+[] ['sample:handed:cose-algorithm']
 cose-critical-header seven True ['sample:Nested.method:cose-critical-header']
 passed ['sample:Nested.method:cose-critical-header']
 cose-content-type ['sample:twice:cose-content-type']
