@@ -134,8 +134,8 @@ class Updating:
         else:
             running = await in_thread(self._staging.slots.running)
             detail = f"slot {record.slot} did not start, {running} is running again"
-            fell_back = Refusal(refusals.SLOT_FELL_BACK, detail)  # or it did, without an agent, and wrote data
-            await self._end(record, fell_back, values=self._data.started())
+            started = self._data.started()  # perhaps it was, without an agent, and wrote data
+            await self._end(record, Refusal(refusals.SLOT_FELL_BACK, detail), values=started)
 
     async def _settle_booted(self, record: UpdateRecord, tried: bool) -> None:
         if tried:

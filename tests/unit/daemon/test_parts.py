@@ -116,7 +116,7 @@ def staging_way(store: SqliteStore, tried: list[str], *refused: RefusalKind) -> 
 
     nothing: Any = None
     parts = Parts([], nothing, stage, nothing)
-    return PartsWay(parts, lambda only: PlacedFetcher(Line({}), PLACES, only), nothing, Standing(store))
+    return PartsWay(parts, lambda only: PlacedFetcher(Line({}), PLACES, only), nothing, Standing(store), store)
 
 
 @pytest.mark.parametrize("kind", SPOILED, ids=lambda kind: kind.code)

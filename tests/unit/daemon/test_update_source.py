@@ -57,7 +57,7 @@ def test_what_is_directed_no_more_is_withdrawn(under_way: Update) -> None:
         assert not present(under_way).withdrawn(other)
 
 
-@pytest.mark.parametrize("state", set(Update) - {Update.NOTIFIED, Update.STAGED})
+@pytest.mark.parametrize("state", sorted(set(Update) - {Update.NOTIFIED, Update.STAGED}))
 def test_what_is_not_under_way_is_withdrawn_by_nothing(state: Update) -> None:
     assert not present(state).withdrawn(None)
     assert not Present(BEFORE, None, None, 2).withdrawn(None)
