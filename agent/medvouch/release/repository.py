@@ -29,7 +29,7 @@ from medvouch.ports import MetadataStore
 from medvouch.release import refusals
 from medvouch.release.apart import NONE_APART, RELEASES, ROOT, Documents, add_signature, same_contents
 from medvouch.release.tuf_signing import RepositoryKeys, tuf_key
-from medvouch.release.tuf_state import THRESHOLDS, State, first_state, read_state, required, signing_role
+from medvouch.release.tuf_state import THRESHOLDS, State, first_state, published, read_state, required, signing_role
 from medvouch.update.metadata import ISSUED, PUBLISHED, published_time, testified_time
 
 TRUST = "trust.cbor"
@@ -164,14 +164,14 @@ class AuthoredRepository:
         """What was published as a target; StorageFault `repository-damaged` where that is not there any more."""
         name = _content(target)
         data = self._contents.get(name)
-        return required(self._files, name) if data is None else data
+        return published(self._files, name, target) if data is None else data
 
     def rotate(self, keys: RepositoryKeys, now: int, *, apart: Documents = NONE_APART) -> None:
         """A new root that names `keys` for all roles, signed by old and new root keys.
 
         Signed anew is what others signed till now, what says who may sign, and what there are keys for here.
-        Publishes at once. Where that was interrupted, devices refuse the repository until it is opened with `keys` and
-        rotated to them again. Raises as `publish` does.
+        Publishes at once, the root last but for the timestamp. Where it is interrupted between these two, devices
+        refuse the repository until it is rotated to `keys` again. Raises as `publish` does.
         """
         old, before = self._state, self._keys
         self._state, self._keys = copy.deepcopy(old), keys
@@ -213,13 +213,11 @@ class AuthoredRepository:
         state = self._state
         self._date(now, apart)
         signed = {role: self._signed(role, now, apart.get(role)) for role in sorted(self._changed)}
-        if root is not None:
-            self._files.write(f"metadata/{state.root.signed.version}.root.json", root)
         for name, data in self._contents.items():
             self._files.write(name, data)
         for name, data in signed.items():
             self._files.write(f"metadata/{state.targets[name].signed.version}.{name}.json", data)
-        self._publish_top(now, signed)
+        self._publish_top(now, signed, root)
         self._contents, self._changed, self._undated = {}, set(), set()
 
     def _date(self, now: int, apart: Documents = NONE_APART) -> None:
@@ -253,20 +251,22 @@ class AuthoredRepository:
 
     def _signed_root(self, now: int, apart: Documents, before: tuple[State, RepositoryKeys] | None = None) -> bytes:
         """By enough of the keys that it names, and of those that the root `before` does."""
-        named = [(self._state, self._keys), *([before] if before else [])]
+        states, here = [self._state], self._keys
+        if before is not None:
+            states, here = [*states, before[0]], replace(here, root=(*here.root, *before[1].root))
         document, root = apart.get(ROOT), self._next(ROOT, self._state.root, now)
         if document is not None:
             _check_agreed(ROOT, root, document, now)
             root = document
-        for state, keys in named:
-            for signer in _here(state, keys, ROOT) if document is not None else _signers(state, keys, ROOT):
+        for state in states:
+            for signer in _here(state, here, ROOT) if document is not None else _signers(state, here, ROOT):
                 add_signature(root, signer)
-        for state, _ in named:
+        for state in states:
             _check_enough(state, ROOT, root)
         self._state = replace(self._state, root=root)
         return root.to_bytes()
 
-    def _publish_top(self, now: int, signed: Mapping[str, bytes]) -> None:
+    def _publish_top(self, now: int, signed: Mapping[str, bytes], root: bytes | None) -> None:
         state = self._state
         snapshot, timestamp = state.snapshot.signed, state.timestamp.signed
         for name, data in signed.items():
@@ -275,6 +275,8 @@ class AuthoredRepository:
         timestamp.snapshot_meta = MetaFile.from_data(snapshot.version, data, ["sha256"])
         timestamp.unrecognized_fields[ISSUED] = now
         self._files.write(f"metadata/{snapshot.version}.snapshot.json", data)
+        if root is not None:
+            self._files.write(f"metadata/{state.root.signed.version}.root.json", root)
         self._files.write("metadata/timestamp.json", self._sign("timestamp", state.timestamp, now))
 
     def _bin(self, device_id: str) -> tuple[str, str]:

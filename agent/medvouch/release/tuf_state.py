@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -14,6 +15,7 @@ from tuf.api.metadata import (
     Root,
     Snapshot,
     SuccinctRoles,
+    TargetFile,
     Targets,
     Timestamp,
 )
@@ -55,7 +57,7 @@ class State:
 
     def signed_by(self, role: str, metadata: Metadata[Any]) -> int:
         """How many of the keys that are named for the role have signed it."""
-        delegator = self._delegator(role)
+        delegator = self.delegator(role)
         return len(delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures).signed)
 
     def unsigned(self) -> Iterator[str]:
@@ -79,7 +81,8 @@ class State:
         binned = SuccinctRoles(list(of["director"]), THRESHOLDS["director"], bins.bit_length, bins.name_prefix)
         self.targets["director"].signed.delegations = Delegations(of["director"], succinct_roles=binned)
 
-    def _delegator(self, role: str) -> Root | Targets:
+    def delegator(self, role: str) -> Root | Targets:
+        """Who says who may sign it."""
         if role in TOP_LEVEL:
             return self.root.signed
         return self.targets["director" if role.startswith(f"{BIN_PREFIX}-") else "targets"].signed
@@ -101,20 +104,56 @@ def first_state(keys: RepositoryKeys, bin_bits: int) -> State:
 
 
 def read_state(files: MetadataStore) -> State:
-    """What stands there. ConfigFault `repository-missing` where nothing does, StorageFault where it is damaged."""
+    """What stands there, each role's metadata signed by those who are named for it: nobody signs anew what whoever can
+    write to the directory put there.
+
+    Where a rotation was interrupted, all but the root is still signed by keys of the root before. Raises ConfigFault
+    `repository-missing` where nothing stands there, StorageFault `repository-damaged`.
+    """
     if files.read("metadata/timestamp.json") is None:
         remedy = "name its directory, or make one with `medvouch release init`"
         raise ConfigFault("repository-missing", "there is no repository", remedy=remedy)
-    timestamp = _read(files, Timestamp, "timestamp.json")
-    snapshot = _read(files, Snapshot, f"{timestamp.signed.snapshot_meta.version}.snapshot.json")
+    timestamp = _read(files, Timestamp, "timestamp")
+    snapshot = _read(files, Snapshot, "snapshot", timestamp.signed.snapshot_meta.version)
     targets = {
-        name.removesuffix(".json"): _read(files, Targets, f"{meta.version}.{name}")
+        name.removesuffix(".json"): _read(files, Targets, name.removesuffix(".json"), meta.version)
         for name, meta in snapshot.signed.meta.items()
     }
-    version = 1
-    while files.read(f"metadata/{version + 1}.root.json") is not None:
-        version += 1
-    return State(_read(files, Root, f"{version}.root.json"), snapshot, timestamp, targets)
+    *before, root = _roots(files)
+    state = State(root, snapshot, timestamp, targets)
+    interrupted = before and not _signed(root.signed, "timestamp", timestamp)
+    _check_signed(replace(state, root=before[-1]) if interrupted else state)
+    return state
+
+
+def _roots(files: MetadataStore) -> list[Metadata[Root]]:
+    """All of them, each signed by the one before."""
+    roots = [_read(files, Root, "root", 1)]
+    while files.read(f"metadata/{len(roots) + 1}.root.json") is not None:
+        following = _read(files, Root, "root", len(roots) + 1)
+        if not _signed(roots[-1].signed, "root", following):
+            raise _damaged(f"{len(roots) + 1}.root.json", "the root before does not vouch for it")
+        roots.append(following)
+    return roots
+
+
+def _check_signed(state: State) -> None:
+    if missing := {"targets", "releases", "director"} - state.targets.keys():
+        raise _damaged("snapshot", f"it does not name {min(missing)}")
+    top = {"root": state.root, "snapshot": state.snapshot, "timestamp": state.timestamp}
+    for role, metadata in {**top, **state.targets}.items():
+        if not _signed(state.delegator(role), role, metadata):
+            raise _damaged(role, "too few of those who are named for it have signed it")
+    delegations = state.targets["director"].signed.delegations
+    if not (delegations and delegations.succinct_roles and set(state.bins.get_roles()) <= state.targets.keys()):
+        raise _damaged("director", "not all of its bins are there")
+
+
+def _signed(delegator: Root | Targets, role: str, metadata: Metadata[Any]) -> bool:
+    try:
+        return bool(delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures))
+    except ValueError:  # it names nobody for the role
+        return False
 
 
 def required(files: MetadataStore, name: str) -> bytes:
@@ -125,7 +164,19 @@ def required(files: MetadataStore, name: str) -> bytes:
     return data
 
 
-def _read(files: MetadataStore, kind: type[_Kind], name: str) -> Metadata[_Kind]:
+def published(files: MetadataStore, name: str, target: TargetFile) -> bytes:
+    """The contents of a target; StorageFault `repository-damaged` where they are not there, or others."""
+    data = required(files, name)
+    try:
+        target.verify_length_and_hashes(data)
+    except LengthOrHashMismatchError as error:
+        raise _damaged(name, "it is not what was published") from error
+    return data
+
+
+def _read(files: MetadataStore, kind: type[_Kind], role: str, version: int | None = None) -> Metadata[_Kind]:
+    """A role's metadata, of this version where it has one in its name."""
+    name = f"{role}.json" if version is None else f"{version}.{role}.json"
     try:
         metadata = Metadata[_Kind].from_bytes(required(files, f"metadata/{name}"))
         signed: object = metadata.signed
@@ -133,6 +184,8 @@ def _read(files: MetadataStore, kind: type[_Kind], name: str) -> Metadata[_Kind]
         raise _damaged(name, str(error.__cause__ or error)) from error
     if not isinstance(signed, kind):
         raise _damaged(name, f"it holds {type(signed).__name__}")
+    if version not in (None, metadata.signed.version):
+        raise _damaged(name, f"it holds version {metadata.signed.version}")
     return metadata
 
 

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -353,6 +354,57 @@ def test_a_damaged_repository(
     damage(tmp_path / "repository" / "metadata" / f"{name}.json")
     with pytest.raises(StorageFault, match="repository-damaged"):
         AuthoredRepository.open(files, keys)
+
+
+def _with_target(metadata: dict[str, Any]) -> None:
+    metadata["signed"]["targets"]["forged"] = {"length": 1, "hashes": {"sha256": "00"}}
+
+
+@pytest.mark.parametrize("name", ["targets", "releases", "director", "directives-0"])
+def test_nobody_signs_anew_what_was_put_there(
+    files: FileMetadataStore, keys: RepositoryKeys, tmp_path: Path, name: str
+) -> None:
+    """By whoever can write to the directory, and has the keys that are online."""
+    author(files, keys)
+    path = tmp_path / "repository" / "metadata" / f"1.{name}.json"
+    metadata = json.loads(path.read_bytes())
+    _with_target(metadata)
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(StorageFault, match=f"repository-damaged: {name}: too few"):
+        AuthoredRepository.open(files, keys)
+
+
+def test_nobody_goes_on_from_a_root_that_the_one_before_does_not_vouch_for(
+    files: FileMetadataStore, keys: RepositoryKeys, tmp_path: Path
+) -> None:
+    author(files, keys)
+    stranger = RepositoryKeys(
+        **{role: [SoftwareSigner(ec.generate_private_key(ec.SECP256R1())) for _ in has] for role, has in keys.named()}
+    )
+    other = FileMetadataStore(tmp_path / "other")
+    AuthoredRepository.create(other, stranger, NOW, bin_bits=2).rotate(stranger, NOW)
+    files.write("metadata/2.root.json", other.read("metadata/2.root.json") or b"")
+    with pytest.raises(StorageFault, match=r"repository-damaged: 2\.root\.json: the root before"):
+        AuthoredRepository.open(files, keys)
+
+
+def test_what_was_signed_as_another_version(files: FileMetadataStore, keys: RepositoryKeys) -> None:
+    repository = author(files, keys)
+    old = files.read("metadata/1.releases.json") or b""
+    repository.add_release("1.1.0", {"release.suit": ENVELOPE})
+    repository.publish(NOW)
+    files.write("metadata/2.releases.json", old)
+    with pytest.raises(StorageFault, match=r"repository-damaged: 2\.releases\.json: it holds version 1"):
+        AuthoredRepository.open(files, keys)
+
+
+def test_contents_that_are_not_those_published(files: FileMetadataStore, keys: RepositoryKeys) -> None:
+    repository = author(files, keys)
+    target = repository.add_release("1.1.0", {"release.suit": ENVELOPE})[0]
+    repository.publish(NOW)
+    files.write(f"targets/{target.get_prefixed_paths()[0]}", ENVELOPE.upper())
+    with pytest.raises(StorageFault, match=r"repository-damaged: .*: it is not what was published"):
+        AuthoredRepository.open(files, keys).contents(target)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a b", "a*", "a?", "a[", "a%41", "a#", "ä", "a\\b"])
