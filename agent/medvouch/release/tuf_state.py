@@ -140,7 +140,7 @@ def _roots(files: MetadataStore) -> list[Metadata[Root]]:
 def _check_signed(state: State) -> None:
     if missing := {"targets", "releases", "director"} - state.targets.keys():
         raise _damaged("snapshot", f"it does not name {min(missing)}")
-    top = {"root": state.root, "snapshot": state.snapshot, "timestamp": state.timestamp}
+    top: dict[str, Metadata[Any]] = {"root": state.root, "snapshot": state.snapshot, "timestamp": state.timestamp}
     for role, metadata in {**top, **state.targets}.items():
         if not _signed(state.delegator(role), role, metadata):
             raise _damaged(role, "too few of those who are named for it have signed it")
