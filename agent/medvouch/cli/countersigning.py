@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from medvouch.adapters.files import read_bounded, write_durably
 from medvouch.adapters.metadata import FileMetadataStore
@@ -18,6 +18,8 @@ from medvouch.errors import InputError, UsageFault
 from medvouch.release import apart
 from medvouch.release.repository import AuthoredRepository, first_releases, first_root
 from medvouch.release.tuf_signing import RepositoryKeys
+from medvouch.release.tuf_state import THRESHOLDS
+from medvouch.update.metadata import published_time
 
 
 def signed_apart(options: argparse.Namespace) -> apart.Documents:
@@ -100,14 +102,20 @@ def described(metadata: Metadata[Any]) -> dict[str, Any]:
     common = {
         "version": signed.version,
         "expires": moment(int(signed.expires.timestamp())),
+        "threshold": THRESHOLDS[apart.ROOT if isinstance(signed, Root) else apart.RELEASES],
         "signed_by": list(metadata.signatures),
     }
     if isinstance(signed, Root):
         roles = {role: {"threshold": it.threshold, "keys": list(it.keyids)} for role, it in signed.roles.items()}
         return {**common, "roles": roles}
     assert isinstance(signed, Targets)
-    targets = [{"name": t.path, "length": t.length, "sha256": t.hashes.get("sha256")} for t in signed.targets.values()]
-    return {**common, "targets": targets}
+    return {**common, "targets": [_target(each) for each in signed.targets.values()]}
+
+
+def _target(target: TargetFile) -> dict[str, Any]:
+    said = published_time(target)
+    known = {"name": target.path, "length": target.length, "sha256": target.hashes.get("sha256")}
+    return {**known, "published": None if said is None else moment(said)}
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:
@@ -115,4 +123,4 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         yield f"{role}: {named['threshold']} of"
         yield from (f"  {keyid}" for keyid in named["keys"])
     for target in document.get("targets", ()):
-        yield f"{target['name']}  {target['length']} bytes  {target['sha256']}"
+        yield f"{target['name']}  {target['length']} bytes  {target['sha256']}  {target['published'] or 'undated'}"

@@ -84,7 +84,7 @@ class Draft:
             security_epoch=Uint(MAX_SECURITY_EPOCH).load(root.value.get("epoch"), place / "epoch"),
             kind=OneOf(KINDS).load(root.value.get("kind"), place / "kind"),
             product_id=root.text("product_id", MAX_TEXT),
-            inseparable=root.maybe_text("inseparable", MAX_TEXT),
+            inseparable=root.maybe_text("inseparable", MAX_TEXT).strip(),
             documents=_documents(root),
             contact=_address(remediation, "contact", _CONTACTS),
             cvd_policy=_address(remediation, "cvd_policy", ("https://",)),
@@ -120,7 +120,7 @@ def _documents(root: Node) -> dict[str, str]:
 
 def _address(table: Node, name: str, prefixes: tuple[str, ...]) -> str:
     address = table.maybe_text(name, MAX_ADDRESS)
-    if address and not address.startswith(prefixes):
+    if address and not any(address.startswith(each) and address[len(each) :].strip() for each in prefixes):
         raise (table.place / name).malformed(f"an address that begins with {' or '.join(prefixes)}")
     return address
 
@@ -150,9 +150,8 @@ def _duties(table: Node) -> dict[str, Person]:
 
 def _person(given: Node) -> Person:
     _only(given, {"owner", "deputy", "review"})
-    return Person(
-        given.maybe_text("owner", MAX_PERSON), given.maybe_text("deputy", MAX_PERSON), _maybe_day(given, "review")
-    )
+    owner, deputy = (given.maybe_text(name, MAX_PERSON).strip() for name in ("owner", "deputy"))
+    return Person(owner, deputy, _maybe_day(given, "review"))
 
 
 def _maybe_day(given: Node, name: str) -> int | None:

@@ -153,7 +153,7 @@ def _check_vex(draft: Draft, vex: Csaf, known_exploited: Collection[str]) -> Non
     if draft.product_id not in vex.products:
         raise Refusal(refusals.RELEASE_VEX_OTHER, f"{vex.tracking_id} has no product {draft.product_id!r}")
     for vulnerability in vex.affecting(draft.product_id):
-        if exploited := sorted(vulnerability.names & set(known_exploited)):
+        if exploited := sorted({name.strip().upper() for name in vulnerability.names} & set(known_exploited)):
             raise Refusal(refusals.RELEASE_AFFECTED, f"{draft.version} is affected", place=exploited[0])
     for fix in _fixes(draft):
         if not vex.fixes(draft.product_id, fix.names):
@@ -201,7 +201,7 @@ def _duties(draft: Draft, now: int) -> Iterator[tuple[str, Duty]]:
         person = draft.duties[duty]
         if not person.owner:
             raise Refusal(refusals.RELEASE_OWNER_MISSING, "no owner", place=duty)
-        if person.deputy in ("", person.owner):
+        if person.deputy.casefold() in ("", person.owner.casefold()):
             raise Refusal(refusals.RELEASE_DEPUTY_MISSING, f"beside {person.owner}", place=duty)
         if person.review is None or person.review <= now:
             detail = "no date" if person.review is None else "the date is over"

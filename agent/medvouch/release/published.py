@@ -24,7 +24,7 @@ _RELEASES = "releases"
 def published_releases(repository: Repository, names: Iterable[str]) -> Iterator[PublishedRelease]:
     """Of each release that has a record; `names` are targets that might be listed. After `Repository.refresh`.
 
-    Raises Refusal `release-document-mismatch` where a record's VEX or envelope is not there, and what
+    Raises Refusal `release-document-mismatch` where something that a record names is not there, and what
     `Repository.download` raises.
     """
     listed = {name: target for name in names if (target := repository.role_target(_RELEASES, name))}
@@ -32,8 +32,9 @@ def published_releases(repository: Repository, names: Iterable[str]) -> Iterator
         if name.endswith(f"/{RECORD_NAME}"):
             record = ReleaseRecord.parse(repository.download(target, MAX_RECORD_BYTES))
             beside = [other for path, other in listed.items() if path.rpartition("/")[0] == name.rpartition("/")[0]]
-            vex = repository.download(_document(name, beside, record.vex), MAX_DOCUMENT_BYTES)
-            available = published_time(_document(name, beside, record.envelope))
+            there = {digest: _document(name, beside, digest) for digest in record.documents}
+            vex = repository.download(there[record.vex], MAX_DOCUMENT_BYTES)
+            available = published_time(there[record.envelope])
             yield PublishedRelease(record, Csaf.parse(vex, VEX), available)
 
 

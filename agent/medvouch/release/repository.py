@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tuf.api.metadata import Metadata, MetaFile, TargetFile, Targets
@@ -199,7 +199,11 @@ class AuthoredRepository:
         return self._next(RELEASES, self._state.targets[RELEASES], now).to_bytes()
 
     def next_root(self, keys: RepositoryKeys, now: int) -> bytes:
-        """The root that `create` or `rotate` would make with these keys; the old ones' holders sign it, too."""
+        """The root that `create` or `rotate` would make with these keys; the old ones' holders sign it, too.
+
+        ConfigFault `key-missing` where too few are named for a role.
+        """
+        _check_named(keys)
         state = copy.deepcopy(self._state)
         state.name(keys)
         return self._next(ROOT, state.root, now).to_bytes()
@@ -317,7 +321,8 @@ class AuthoredRepository:
 
 
 def first_root(keys: RepositoryKeys, now: int, periods: Periods = Periods()) -> bytes:
-    """The root that `create` would make with these keys, to be signed apart beforehand."""
+    """The root that `create` would make with these keys, to be signed apart beforehand. ConfigFault `key-missing`."""
+    _check_named(keys)
     return _following(ROOT, first_state(keys, 1).root, periods, now).to_bytes()
 
 
@@ -349,6 +354,14 @@ def _signers(state: State, keys: RepositoryKeys, role: str) -> Sequence[Signer]:
     return signers
 
 
+def _check_named(keys: RepositoryKeys) -> None:
+    """That nobody signs a root under which a role could never be signed."""
+    for role, threshold in THRESHOLDS.items():
+        if (named := len(keys.public(role))) < threshold:
+            detail = f"{role} is signed by {threshold} of its keys, and {named} of them are named"
+            raise ConfigFault("key-missing", detail, remedy=f"name {threshold} keys for {role}, private or public")
+
+
 def _check_agreed(role: str, following: Metadata[Any], document: Metadata[Any], now: int) -> None:
     """That what was signed apart is what would be signed here."""
     if document.signed.version != following.signed.version:
@@ -356,6 +369,8 @@ def _check_agreed(role: str, following: Metadata[Any], document: Metadata[Any], 
         raise Refusal(refusals.COUNTERSIGNED_OTHER, detail, place=role)
     if document.signed.expires <= _moment(now):
         raise Refusal(refusals.COUNTERSIGNED_OTHER, "it has run out before it was published", place=role)
+    if document.signed.expires > following.signed.expires + timedelta(days=1):  # of clocks that differ
+        raise Refusal(refusals.COUNTERSIGNED_OTHER, "it is good for longer than it may be", place=role)
     if not same_contents(following, document):
         raise Refusal(refusals.COUNTERSIGNED_OTHER, "it names other keys, roles or targets", place=role)
 

@@ -20,6 +20,7 @@ from medvouch.release import apart, refusals
 from medvouch.release.apart import Documents, countersign, read_document
 from medvouch.release.repository import AuthoredRepository, first_releases, first_root
 from medvouch.release.tuf_signing import RepositoryKeys
+from medvouch.update.metadata import PUBLISHED
 from medvouch.update.repository import Repository
 from medvouch_sim.publisher import signer
 from support.authoring import BASE, FromFiles
@@ -161,6 +162,20 @@ def test_what_was_signed_too_long_ago(
     assert refused.detail == "it is version 2, and 3 is next"
 
 
+@pytest.mark.parametrize(("skew", "taken"), [(DAY, True), (DAY + 1, False)])
+def test_what_was_signed_for_longer_than_it_may_be(
+    releasing: AuthoredRepository, keys: RepositoryKeys, skew: int, taken: bool
+) -> None:
+    document = round_trip(releasing.to_sign(NOW + skew), keys.releases[:2])
+    document["releases"].signed.targets[RELEASE].unrecognized_fields["custom"] = {PUBLISHED: NOW}
+    document = round_trip(document["releases"].to_bytes(), keys.releases[:2])
+    if taken:
+        releasing.publish(NOW, apart=document)
+    else:
+        refused = assert_refused(refusals.COUNTERSIGNED_OTHER, releasing.publish, NOW, apart=document)
+        assert "longer" in refused.detail
+
+
 # --- root ------------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +196,17 @@ def test_a_repository_that_is_made_by_people_apart(files: FileMetadataStore, key
     assert files.read("metadata/1.root.json") is None
     repository = AuthoredRepository.create(files, mine, NOW, bin_bits=1, apart=signed)
     assert device(files, repository.root).versions.root == 1
+
+
+@pytest.mark.parametrize("role", ["root", "targets", "releases", "director", "snapshot", "timestamp"])
+def test_a_root_under_which_a_role_could_never_be_signed(
+    made: AuthoredRepository, keys: RepositoryKeys, role: str
+) -> None:
+    few = dataclasses.replace(keys, **{role: getattr(keys, role)[:1] if role in ("root", "releases") else ()})
+    for make in (made.next_root, first_root):
+        with pytest.raises(ConfigFault, match=f"key-missing: {role} "):
+            make(few, NOW)
+    made.next_root(elsewhere(keys, role), NOW)
 
 
 def test_root_keys_replaced_by_people_apart(

@@ -92,7 +92,11 @@ def test_affected_by_what_is_known_to_be_exploited(status: str) -> None:
     for harmless in ({"known_affected": [given.BEFORE]}, {"known_not_affected": [PRODUCT]}, {"fixed": [PRODUCT]}):
         hole["product_status"] = harmless
         assert passed(vex=vex)
-    hole |= {"cve": "CVE-2026-0002", "product_status": {status: [PRODUCT]}}
+    hole |= {"cve": f" {EXPLOITED.lower()}", "product_status": {status: [PRODUCT]}}
+    assert_refused(refusals.RELEASE_AFFECTED, passed, vex=vex)
+    hole |= {"cve": "CVE-2026-0002", "ids": [{"system_name": "CVE", "text": EXPLOITED}]}
+    assert_refused(refusals.RELEASE_AFFECTED, passed, vex=vex)
+    del hole["ids"]
     assert passed(vex=vex)
 
 
@@ -155,6 +159,7 @@ def test_nowhere_to_report_to(name: str, kind: RefusalKind) -> None:
         ({"owner": ""}, refusals.RELEASE_OWNER_MISSING),
         ({"deputy": ""}, refusals.RELEASE_DEPUTY_MISSING),
         ({"owner": "Zoe", "deputy": "Zoe"}, refusals.RELEASE_DEPUTY_MISSING),
+        ({"owner": "Zoe", "deputy": "zoe"}, refusals.RELEASE_DEPUTY_MISSING),
         ({"review": None}, refusals.RELEASE_REVIEW_MISSING),
         ({"review": given.NOW}, refusals.RELEASE_REVIEW_MISSING),
     ],
@@ -163,6 +168,13 @@ def test_a_duty_that_nobody_has(duty: str, changes: dict[str, Any], kind: Refusa
     duties = draft().duties
     refusal = assert_refused(kind, passed, draft(duties={**duties, duty: replace(duties[duty], **changes)}))
     assert refusal.place == duty
+
+
+def test_blanks_are_nobody_and_no_reason() -> None:
+    text = TOML.replace('"Ada Example"\ndeputy', '" "\ndeputy').replace("[documents]", 'inseparable = " "\n[documents]')
+    assert (parsed(text).duties["device-identity"].owner, parsed(text).inseparable) == ("", "")
+    text = TOML.replace('deputy = "Ben Example"', 'deputy = " Ada Example "')
+    assert assert_refused(refusals.RELEASE_DEPUTY_MISSING, passed, parsed(text)).place == "device-identity"
 
 
 def test_a_duty_that_is_not_named_at_all() -> None:
@@ -222,6 +234,8 @@ def test_no_envelope_goes_out_without_its_record() -> None:
         ('kind = "security"', 'kind = "urgent"'),
         ('kind = "security"', 'kind = "security"\nkinds = "all"'),
         ("mailto:psirt@devices.example", "psirt"),
+        ("mailto:psirt@devices.example", "mailto: "),
+        ("https://devices.example/security", "https://"),
         ("https://devices.example/security", "http://devices.example/security"),
         ("sbom.cdx.json", "../sbom.cdx.json"),
         ('vex = "vex.json"\n', ""),

@@ -15,7 +15,15 @@ from support.release_documents import ENVELOPE, documents, passed
 from support.tufs import Tuf
 
 FOLDER = "releases/1.1.0"
-NAMES = {"release.cbor": passed().encode(), "vex.json": documents().vex, "release.suit": ENVELOPE}
+OUT = documents()
+NAMES = {
+    "release.cbor": passed().encode(),
+    "release.suit": ENVELOPE,
+    "sbom.json": OUT.sbom,
+    "vex.json": OUT.vex,
+    "advisory.json": OUT.advisory or b"",
+    "support.json": OUT.support or b"",
+}
 
 
 def repository(*left_out: str) -> tuple[Tuf, dict[str, TargetFile]]:
@@ -44,7 +52,7 @@ def test_a_release_without_a_record_is_none() -> None:
     assert found(repository("release.cbor")[0]) == []
 
 
-@pytest.mark.parametrize("missing", ["vex.json", "release.suit"])
+@pytest.mark.parametrize("missing", [name for name in NAMES if name != "release.cbor"])
 def test_a_document_that_the_record_names_and_nobody_publishes(missing: str) -> None:
     refusal = assert_refused(refusals.RELEASE_DOCUMENT_MISMATCH, found, repository(missing)[0])
     assert refusal.place == f"{FOLDER}/release.cbor"
