@@ -139,7 +139,7 @@ def alone(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Na
     @functools.wraps(command)
     def run(options: argparse.Namespace) -> int:
         repository = options.repository.absolute()
-        with locked(repository.with_name(f".{repository.name}.lock"), "repository-busy"):
+        with locked(repository.parent / f".{repository.name}.lock", "repository-busy"):
             return command(options)
 
     return run

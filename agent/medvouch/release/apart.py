@@ -10,7 +10,7 @@ from typing import Any
 
 from securesystemslib.exceptions import UnverifiedSignatureError
 from tuf.api.metadata import Metadata, Root, Targets
-from tuf.api.serialization import DeserializationError
+from tuf.api.serialization import DeserializationError, SerializationError
 
 from medvouch.crypto.keys import Signer
 from medvouch.errors import InputError, Refusal
@@ -35,7 +35,8 @@ def read_document(data: bytes) -> tuple[str, Metadata[Any]]:
     try:
         metadata = Metadata[Any].from_bytes(data)
         signed: object = metadata.signed
-    except DeserializationError as error:
+        _ = metadata.signed_bytes
+    except (DeserializationError, SerializationError) as error:  # what is signed has no fractions
         raise _malformed(str(error.__cause__ or error)) from error
     role = next((role for role, kind in _KINDS.items() if isinstance(signed, kind)), None)
     if role is None:

@@ -173,6 +173,7 @@ class AuthoredRepository:
         Publishes at once, the root last but for the timestamp. Where it is interrupted between these two, devices
         refuse the repository until it is rotated to `keys` again. Raises as `publish` does.
         """
+        _check_named(keys)
         old, before = self._state, self._keys
         self._state, self._keys = copy.deepcopy(old), keys
         self._state.name(keys)
@@ -316,7 +317,7 @@ class AuthoredRepository:
         return metadata.to_bytes()
 
     def _check_keys(self, roles: Iterable[str]) -> None:
-        for role in roles:
+        for role in sorted(roles):
             _signers(self._state, self._keys, role)
 
 

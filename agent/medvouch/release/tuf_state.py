@@ -19,7 +19,7 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
-from tuf.api.serialization import DeserializationError
+from tuf.api.serialization import DeserializationError, SerializationError
 
 from medvouch.errors import ConfigFault, StorageFault
 from medvouch.ports import MetadataStore
@@ -180,7 +180,8 @@ def _read(files: MetadataStore, kind: type[_Kind], role: str, version: int | Non
     try:
         metadata = Metadata[_Kind].from_bytes(required(files, f"metadata/{name}"))
         signed: object = metadata.signed
-    except DeserializationError as error:
+        _ = metadata.signed_bytes
+    except (DeserializationError, SerializationError) as error:  # what is signed has no fractions
         raise _damaged(name, str(error.__cause__ or error)) from error
     if not isinstance(signed, kind):
         raise _damaged(name, f"it holds {type(signed).__name__}")

@@ -326,6 +326,12 @@ def test_metadata_that_is_signed_where_it_is_published(
     assert_input_refused("countersigned-malformed", read_document, files.read(f"metadata/{name}.json") or b"")
 
 
+def test_what_cannot_be_signed(made: AuthoredRepository, keys: RepositoryKeys) -> None:
+    data = made.to_sign(NOW).replace(b'"targets":{}', b'"targets":{},"x":1.5')
+    assert b"1.5" in data
+    assert_input_refused("countersigned-malformed", countersign, data, keys.releases[0])
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"signed": {"_type": "root"}, "signatures": []}'])
 def test_what_is_no_metadata(data: bytes) -> None:
     assert_input_refused("countersigned-malformed", read_document, data)

@@ -344,6 +344,10 @@ def test_numbers_of_bins(files: FileMetadataStore, keys: RepositoryKeys, bits: i
     [
         ("timestamp", lambda path: path.write_bytes(b"{")),
         ("1.snapshot", lambda path: path.unlink()),
+        (
+            "1.releases",
+            lambda path: path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":1,"x":1.5')),
+        ),
         ("1.targets", lambda path: path.write_bytes((path.parent / "timestamp.json").read_bytes())),
     ],
 )
