@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from medvouch.cli import keys
 from medvouch.cli.output import aligned, moment, show
 from medvouch.errors import InputError, UsageFault
 from medvouch.release import apart
+from medvouch.release.gate import check_kept
 from medvouch.release.repository import AuthoredRepository, first_releases, first_root
 from medvouch.release.tuf_signing import RepositoryKeys
 from medvouch.release.tuf_state import THRESHOLDS
@@ -79,8 +80,14 @@ def _next_releases(options: argparse.Namespace, files: dict[str, bytes], now: in
         return first_releases(now)
     repository = _repository(options)
     if files:
-        repository.add_release(options.version, files)
+        add_release(repository, options.version, files)
     return repository.to_sign(now)
+
+
+def add_release(repository: AuthoredRepository, version: str, files: Mapping[str, bytes]) -> Sequence[TargetFile]:
+    """Listed, to be published. Raises InputError `target-malformed`, Refusal `release-envelope-replaced`."""
+    check_kept(version, files, {each.path: bytes.fromhex(each.hashes["sha256"]) for each in repository.releases()})
+    return repository.add_release(version, files)
 
 
 def _repository(options: argparse.Namespace) -> AuthoredRepository:

@@ -14,7 +14,7 @@ from tuf.api.metadata import TargetFile
 from medvouch.adapters.files import read_bounded
 from medvouch.adapters.locking import locked
 from medvouch.adapters.metadata import MAX_FILE_BYTES, FileMetadataStore
-from medvouch.cli.countersigning import countersign, prepare, signed_apart
+from medvouch.cli.countersigning import add_release, countersign, prepare, signed_apart
 from medvouch.cli.keys import opened_folder
 from medvouch.cli.output import moment, show
 from medvouch.cli.trusting import read_trust
@@ -59,7 +59,7 @@ def publish(options: argparse.Namespace) -> int:
         remedy = "publish it with `medvouch release rotate`"
         raise UsageFault("usage", "a root is not published with a release", remedy=remedy)
     with opened(options) as repository:
-        targets = repository.add_release(options.version, files) if files else []
+        targets = add_release(repository, options.version, files) if files else []
         return _publish(repository, targets, options, signed)
 
 

@@ -97,6 +97,17 @@ def check_published(version: str, files: Mapping[str, bytes]) -> None:
         raise Refusal(refusals.RELEASE_DOCUMENT_MISMATCH, detail, place=RECORD_NAME)
 
 
+def check_kept(version: str, files: Mapping[str, bytes], published: Mapping[str, bytes]) -> None:
+    """That no envelope takes the place of another: `published` are SHA-256 digests by target.
+
+    Raises Refusal `release-envelope-replaced`.
+    """
+    for name, data in files.items():
+        was = published.get(f"releases/{version}/{name}", _sha256(data))
+        if was != _sha256(data) and _is_envelope(data):
+            raise Refusal(refusals.RELEASE_REPLACED, f"{version} was published with {was.hex()[:16]}", place=name)
+
+
 def _is_envelope(data: bytes) -> bool:
     """As a device would read it."""
     try:

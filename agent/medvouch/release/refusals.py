@@ -111,6 +111,12 @@ RELEASE_RECORD_MISSING = RefusalKind(
     "An envelope is to be published that did not pass the gate: no record beside it names it.",
     "pass the gate with `medvouch release gate`, and publish its record and all documents with the envelope",
 )
+RELEASE_REPLACED = RefusalKind(
+    "release-envelope-replaced",
+    "Another envelope was published under this name: devices that were directed to it, or have it, would know no more"
+    " which of the two is meant.",
+    "give what was built anew a higher version; documents beside an envelope may be replaced, with their record",
+)
 COUNTERSIGNED_ALREADY = RefusalKind(
     "countersigned-already",
     "This key has signed the repository's metadata already; a second signature would count for nothing.",

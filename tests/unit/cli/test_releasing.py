@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from medvouch.cli.output import moment
 from medvouch.daemon.mirrors import Mirrors, Places
 from medvouch.daemon.update_source import Present, UpdateSource
 from medvouch.formats.enrolment import device_id
+from medvouch.formats.release import ReleaseRecord
 from medvouch.formats.suit import MAX_ENVELOPE_BYTES
 from medvouch.formats.update import InstalledRelease
 from medvouch.lifecycle.roles import TrustedRole
@@ -130,6 +133,30 @@ def test_a_release_without_its_record_is_not_published(
     assert "medvouch release gate" in medvouch("release", step, "1.1.0", files[0], *to).err
     assert not (tmp_path / "releases.json").exists()
     assert not (made / "metadata" / "2.releases.json").exists()
+
+
+@pytest.mark.parametrize("step", ["publish", "metadata"])
+def test_an_envelope_is_never_replaced_by_another(
+    medvouch: Caller, made: Path, places: tuple[object, ...], tmp_path: Path, step: str
+) -> None:
+    """The documents beside it may be: a VEX goes on."""
+    files = written(tmp_path)
+    assert medvouch("release", "publish", "1.1.0", *files, *places).code == 0
+    to = places if step == "publish" else (*places[:2], "--for", "releases", "--out", tmp_path / "releases.json")
+    newer, vex = released(), json.loads((tmp_path / "vex.json").read_text())
+    record = ReleaseRecord.parse((tmp_path / "release.cbor").read_bytes())
+    (tmp_path / "vex.json").write_text(json.dumps({**vex, "more": 1}))
+    digest = hashlib.sha256((tmp_path / "vex.json").read_bytes()).digest()
+    record = dataclasses.replace(record, vex=digest)
+    (tmp_path / "release.cbor").write_bytes(record.encode())
+    assert medvouch("release", step, "1.1.0", *files, *to).code == 0
+    assert newer != ENVELOPE
+    (tmp_path / "release.suit").write_bytes(newer)
+    record = dataclasses.replace(record, envelope=hashlib.sha256(newer).digest())
+    (tmp_path / "release.cbor").write_bytes(record.encode())
+    called = medvouch("release", step, "1.1.0", *files, *to)
+    assert called.code == 1
+    assert called.err.startswith("medvouch: release-envelope-replaced: ")
 
 
 def test_publishing_nothing_new_keeps_it_from_freezing(

@@ -12,7 +12,7 @@ from medvouch.errors import InputError, RefusalKind
 from medvouch.formats.release import DUTIES, ReleaseRecord
 from medvouch.release import refusals
 from medvouch.release.draft import MAX_DRAFT_BYTES, Draft
-from medvouch.release.gate import check_published
+from medvouch.release.gate import check_kept, check_published
 from support import release_documents as given
 from support.refusing import assert_input_refused, assert_refused
 from support.release_documents import AWARE, CVE, EXPLOITED, FEATURE, PRODUCT, TOML, documents, draft, passed
@@ -263,3 +263,14 @@ def test_a_description_without_a_fix_by_name_or_without_end() -> None:
 def test_a_version_that_is_none() -> None:
     with pytest.raises(InputError, match="version-malformed"):
         passed(draft(version="1.1-rc1"))
+
+
+def test_an_envelope_that_was_published_stays() -> None:
+    name = "releases/1.1.0/release.suit"
+    check_kept("1.1.0", {"release.suit": given.ENVELOPE}, {})
+    check_kept("1.1.0", {"release.suit": given.ENVELOPE}, {name: hashlib.sha256(given.ENVELOPE).digest()})
+    check_kept("1.1.0", {"release.suit": b"notes"}, {name: bytes(32)})
+    refusal = assert_refused(
+        refusals.RELEASE_REPLACED, check_kept, "1.1.0", {"release.suit": given.ENVELOPE}, {name: bytes(32)}
+    )
+    assert refusal.place == "release.suit"
