@@ -18,6 +18,8 @@ BUILT_MS = 1_793_000_000_000
 """No honest clock stands before this software was built (October 2026)."""
 BUSY_TIMEOUT_S = 10.0
 """For who is asked whether the clinical workload is busy."""
+COMMAND_TIMEOUT_S = 60.0
+"""For what only asks for a restart."""
 _TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronised."""
 _TIMEX_BYTES = 256
@@ -45,11 +47,13 @@ class SystemEntropy:
         return os.urandom(size)
 
 
-async def run_command(text: str) -> None:
-    """Run a command line without a shell, and wait for it; EnvironmentFault `command-failed` where it fails."""
+async def run_command(text: str, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+    """Run a command line without a shell, and wait for it.
+
+    EnvironmentFault `command-failed` where it fails, and where it takes longer; it is ended then.
+    """
     try:
-        process = await asyncio.create_subprocess_exec(*shlex.split(text), stdin=asyncio.subprocess.DEVNULL)
-        code = await process.wait()
+        code = await _exit_status(text, timeout_s)
     except (OSError, ValueError) as error:
         raise _failed(text, str(error)) from error
     if code:
@@ -62,21 +66,26 @@ async def ask_whether_busy(text: str, timeout_s: float = BUSY_TIMEOUT_S) -> bool
     EnvironmentFault `busy-unknown` for anything else, and where it takes longer; it is ended then.
     """
     try:
-        process = await asyncio.create_subprocess_exec(
-            *shlex.split(text), stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-        )
+        code = await _exit_status(text, timeout_s)
     except (OSError, ValueError) as error:
         raise _unknown(text, str(error)) from error
-    try:
-        async with asyncio.timeout(timeout_s):
-            code = await process.wait()
-    except TimeoutError:
-        raise _unknown(text, f"no answer within {timeout_s:g} s") from None
-    finally:
-        await _ended(process)
     if code not in (0, 1):
         raise _unknown(text, f"exit status {code}")
     return code == 1
+
+
+async def _exit_status(text: str, timeout_s: float) -> int:
+    """OSError, ValueError where there is nothing to run; TimeoutError."""
+    process = await asyncio.create_subprocess_exec(
+        *shlex.split(text), stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await process.wait()
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {timeout_s:g} s") from None
+    finally:
+        await _ended(process)
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medvouch.adapters import system
-from medvouch.adapters.system import ask_whether_busy
+from medvouch.adapters.system import ask_whether_busy, run_command
 from medvouch.errors import EnvironmentFault
 from support.processes import belonging_to, ended, until
 from support.sites import eventually
@@ -74,6 +74,12 @@ async def test_no_shell_looks_at_it() -> None:
 async def test_a_hook_that_says_nothing_is_ended(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match="no answer within 0"):
         await ask_whether_busy(f"sh -c 'sleep 300' {tmp_path}", timeout_s=0.1)
+    assert belonging_to(tmp_path, apart_from="pytest") == []
+
+
+async def test_a_command_that_never_ends_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault, match=r"command-failed: .*no answer within 0"):
+        await run_command(f"sh -c 'sleep 300' {tmp_path}", timeout_s=0.1)
     assert belonging_to(tmp_path, apart_from="pytest") == []
 
 
