@@ -130,8 +130,10 @@ def update_line(update: Mapping[str, Any] | None) -> str:
     """How an update stands."""
     if update is None or "version" not in update:
         return "none"
-    outcome = update.get("outcome") or update["state"]
-    return f"{update['version']} {outcome}" + (f" ({update['reason']})" if update.get("reason") else "")
+    line = f"{update['version']} {update.get('outcome') or update['state']}"
+    if update.get("total"):
+        return f"{line}, {update['percent']} % of {update['total']:,} bytes"
+    return line + (f" ({update['reason']})" if update.get("reason") else "")
 
 
 def consent_line(consent: Mapping[str, Any] | None) -> str:

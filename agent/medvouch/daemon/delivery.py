@@ -51,6 +51,21 @@ class _Way:
     stretches: Iterable[Stretch] | None = None
 
 
+@dataclass
+class Progress:
+    """How much of the image that is on its way is there, in bytes; `total` is 0 where none is."""
+
+    done: int = 0
+    total: int = 0
+
+    def following(self, chunks: Iterable[bytes], start: int, total: int) -> Iterator[bytes]:
+        """The chunks."""
+        self.done, self.total = start, total
+        for chunk in chunks:
+            yield chunk
+            self.done += len(chunk)
+
+
 @dataclass(frozen=True)
 class _Task:
     """`found`: what the active slot has, by the digest of an index; to read it all once is enough."""
@@ -72,6 +87,7 @@ class Delivery:
     fetcher: Fetcher
     store: Store
     places: Places
+    progress: Progress = field(default_factory=Progress)
 
     def deliver(
         self, record: UpdateRecord, tell: Tell, only: str = "", unwanted: threading.Event | None = None
@@ -181,8 +197,12 @@ class Delivery:
             kept = self.slots.read(record.slot, way.start) if way.start else iter(())
             rest = checked(task.wanted(self._chunks(remote, record, way)), _image(record), kept)
             with closing(ahead(rest)) as made:
-                told = counted(made, way.start, record.size, task.tell)
-                self.slots.write(record.slot, told, start=way.start, durable=durable)
+                followed = self.progress.following(made, way.start, record.size)
+                told = counted(followed, way.start, record.size, task.tell)
+                try:
+                    self.slots.write(record.slot, told, start=way.start, durable=durable)
+                finally:
+                    self.progress.total = 0
 
     def _chunks(self, remote: Remote, record: UpdateRecord, way: _Way) -> Iterator[bytes]:
         if way.start == record.size and way.start:

@@ -154,10 +154,14 @@ class Service:
             "state": self._health.state,
             "connected": self._transport.connected,
             "attestation": summary(verdict) if verdict else None,
-            "update": update_summary(update) if (update := self._standing.update) else None,
+            "update": self._told_of_update(),
             "consent": self._updating.consent.holding.fields() if self._updating else None,
             "problems": [vars(problem) for problem in self._health],
         }
+
+    def _told_of_update(self) -> Fields | None:
+        update, progress = self._standing.update, self._updating.progress if self._updating else {}
+        return {**update_summary(update), **progress} if update else None
 
     async def attest(self, command: VerifiedCommand) -> Fields:
         """`cmd/attest`: args `nonce` (bytes, 8 to 64), `appraiser` (text), and `ledger`, its size as known, or none."""
@@ -209,8 +213,8 @@ class Service:
         return await self.wished(order, "commander", attachments={"command": command.data})
 
     def consent_status(self) -> Fields:
-        """What the user wants of updates, and what waits for what; Refusal `updates-off`."""
-        return self._updates.consent.status()
+        """What the user wants of updates, what waits for what, and how far it has come; Refusal `updates-off`."""
+        return {**self._updates.consent.status(), **self._updates.progress}
 
     async def wished(
         self, order: Order, actor: str, *, only: str = "", attachments: Attachments | None = None

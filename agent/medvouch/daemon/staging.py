@@ -12,6 +12,7 @@ from medvouch.daemon import refusals
 from medvouch.daemon.ahead import ahead
 from medvouch.daemon.delivery import UNREAD_KEY, Delivery
 from medvouch.daemon.reporting import Reporter
+from medvouch.daemon.update_state import progress
 from medvouch.daemon.worker import in_thread, interruptible, while_wanted
 from medvouch.errors import Refusal, StorageFault
 from medvouch.formats.update import UpdateRecord
@@ -47,8 +48,8 @@ class Staging:
         loop = asyncio.get_running_loop()
 
         def tell(done: int) -> None:
-            fields = {"bytes": done, "total": record.size, "percent": 100 * done // max(record.size, 1)}
-            asyncio.run_coroutine_threadsafe(self.reporter.event("update-progress", fields), loop)
+            event = self.reporter.event("update-progress", progress(done, record.size))
+            asyncio.run_coroutine_threadsafe(event, loop)
 
         await interruptible(self.delivery.deliver, record, tell, only)
         await self.reread(record)

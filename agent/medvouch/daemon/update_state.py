@@ -23,6 +23,11 @@ def summary(record: UpdateRecord | None) -> Fields:
     }
 
 
+def progress(done: int, total: int) -> Fields:
+    """How much of an image is there, in bytes and percent; nothing where `total` is 0."""
+    return {"bytes": done, "total": total, "percent": 100 * done // total} if total else {}
+
+
 def way_back(cause: Cause, installed: InstalledRelease, record: UpdateRecord) -> str:
     """What the ledger says of a rollback or a recovery besides."""
     if cause is Cause.NOTIFY:

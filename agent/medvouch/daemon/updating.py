@@ -34,7 +34,7 @@ from medvouch.daemon.standing import (
     Standing,
 )
 from medvouch.daemon.update_source import Offer, Present, UpdateSource
-from medvouch.daemon.update_state import summary, way_back
+from medvouch.daemon.update_state import progress, summary, way_back
 from medvouch.daemon.ways import SlotWay, Way
 from medvouch.daemon.worker import in_thread
 from medvouch.errors import EnvironmentFault, InputError, MedvouchError, Refusal
@@ -42,6 +42,7 @@ from medvouch.formats.ear import Ear, Tier
 from medvouch.formats.ledger import Attachments, Transition
 from medvouch.formats.suit_report import SuitReport
 from medvouch.formats.update import PARTS, InstalledRelease, PartsRecord, UpdateRecord
+from medvouch.messages.payloads import Fields
 from medvouch.ports import Message
 from medvouch.update.admission import check_floor
 from medvouch.update.refusals import UPDATE_WITHDRAWN
@@ -100,6 +101,12 @@ class Updating:
 
     def _way(self, record: UpdateRecord) -> Way:
         return self._parts if record.slot == PARTS else self._slots
+
+    @property
+    def progress(self) -> Fields:
+        """Of the image that is on its way."""
+        there = self._staging.delivery.progress
+        return progress(there.done, there.total)
 
     # --- at start ----------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,23 @@ def reports(scene: Updatable) -> list[tuple[str, SuitReport]]:
     return found
 
 
+async def test_how_far_it_has_come_is_shown_while_it_comes(scene: Updatable) -> None:
+    size = len(release("1.1.0").image)
+    await scene.with_settings(f"bandwidth = {max(size // 2, 1024)}")
+    await scene.directed(release("1.1.0"))
+
+    def coming(fields: Any) -> bool:
+        return fields is not None and 0 < fields.get("percent", 0) < 100
+
+    service = scene.agent.service
+    assert service is not None
+    await eventually(lambda: coming(service.status()["update"]))
+    shown = (await scene.agent.control("status", {}, 0))["update"]
+    assert (shown["state"], shown["total"]) == ("notified", size)
+    assert shown["percent"] == 100 * shown["bytes"] // size
+    assert coming(await scene.agent.control("consent", {}, 0))
+
+
 async def test_an_update_from_the_directive_to_the_verdict(scene: Updatable) -> None:
     mark = await scene.directed(release("1.1.0"))
     for state in ("notified", "staged", "activated"):

@@ -24,6 +24,8 @@ def test_in_a_few_words() -> None:
     assert update_line({"version": "1.1.0", "state": "failed", "reason": "payload-mismatch"}) == (
         "1.1.0 failed (payload-mismatch)"
     )
+    there = {"version": "1.1.0", "state": "notified", "bytes": 512, "total": 2048, "percent": 25}
+    assert update_line(there) == "1.1.0 notified, 25 % of 2,048 bytes"
     assert consent_line(None) == ""
     assert consent_line({"wish": "automatic", "held_by": "window-closed", "held_until": 1_800_000_000}) == (
         "automatic; it waits (window-closed until 2027-01-15 08:00:00 UTC)"
