@@ -64,6 +64,7 @@ def authority(common_name: str) -> Credential:
     builder = _builder(common_name, _name(common_name), key)
     builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
     builder = builder.add_extension(usage, critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     return Credential(builder.sign(key, hashes.SHA256()), key)
 
 
@@ -72,4 +73,6 @@ def issue(issuer: Credential, common_name: str) -> Credential:
     key = ec.generate_private_key(ec.SECP256R1())
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     builder = _builder(common_name, issuer.certificate.subject, key).add_extension(names, critical=False)
+    authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+    builder = builder.add_extension(authority_key, critical=False)  # Python 3.13 insists on it
     return Credential(builder.sign(issuer.key, hashes.SHA256()), key)

@@ -58,8 +58,8 @@ async def cut_while_writing(stage: Stage, gateway: Gateway) -> str:
     mark, before = stage.mark, gateway.release
     await stage.look(gateway)
     await stage.observer.first(lambda heard: heard.is_event(gateway.device, "update-progress"), since=mark)
+    asyncio.get_running_loop().call_soon(over.set)  # once the power is gone: what is left of the agent ends then, too
     await gateway.cut_power()
-    over.set()
     server.behave()
     return await _resumed(stage, gateway, before)
 
