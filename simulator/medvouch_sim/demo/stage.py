@@ -57,7 +57,12 @@ class Stage:
 
     async def online(self, gateway: Gateway, *, since: int) -> None:
         """Wait until the device's agent has said that it is there, and so hears commands."""
-        await self.observer.first(lambda heard: heard.topic == topics.Status(gateway.device, "agent"), since=since)
+        topic = topics.Status(gateway.device, "agent")
+
+        def there(heard: Heard) -> bool:
+            return heard.topic == topic and heard.payload is not None and heard.payload.fields.get("state") == "online"
+
+        await self.observer.first(there, since=since)
 
     async def challenge(self, gateway: Gateway, step: str) -> Outcome:
         """Challenge, keep evidence and result as files, wait until the device knows the verdict."""

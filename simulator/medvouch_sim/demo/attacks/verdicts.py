@@ -35,6 +35,7 @@ async def withheld(stage: Stage, gateway: Gateway) -> str:
     await asked(stage, gateway)
     mark = stage.mark
     await gateway.reboot()
+    await stage.online(gateway, since=mark)
     await asked(stage, gateway)
     topic = topics.State(gateway.device, "update")
     heard = await stage.observer.first(lambda heard: heard.topic == topic, since=mark)
