@@ -263,11 +263,10 @@ class Updating:
 
     async def _still_wanted(self, record: UpdateRecord, only: str) -> UpdateRecord | None:
         """What is staged, perhaps for a year, or what took its place; where no look can tell, it goes on if it may."""
-        held = await self._held(record)
         try:
             return await self._chosen(record, only)
         except MedvouchError as error:
-            if held or self._standing.update != record:
+            if self._standing.update != record or await self._held(record):
                 raise
             log.warning("update: %s goes on without a look: %s", record.version, error)
             return record
