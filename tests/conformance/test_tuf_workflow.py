@@ -744,9 +744,8 @@ def test_a_delegated_role_that_has_expired(repository: Simulated, monkeypatch: p
 # --- 5.7: targets ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("consistent", [True, False])
-@pytest.mark.parametrize("name", ["file", "path/to/a/file.txt"])
-def test_a_download(repository: Simulated, name: str, consistent: bool) -> None:
+def downloaded(repository: Simulated, name: str, consistent: bool) -> TargetFile:
+    """A target that was added and fetched, of a repository with or without consistent snapshots."""
     repository.root.signed.consistent_snapshot = consistent
     next_root(repository)
     target = repository.add(name, b"contents")
@@ -755,6 +754,13 @@ def test_a_download(repository: Simulated, name: str, consistent: bool) -> None:
         unversion(repository, target)
     assert repository.download(name) == 0
     assert repository.downloaded == [b"contents"]
+    return target
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+@pytest.mark.parametrize("name", ["file", "path/to/a/file.txt"])
+def test_a_download(repository: Simulated, name: str, consistent: bool) -> None:
+    target = downloaded(repository, name, consistent)
     if consistent:
         folder, _, file = name.rpartition("/")
         assert repository.requested[-1] == f"targets/{folder}{'/' if folder else ''}{target.hashes['sha256']}.{file}"
@@ -793,14 +799,7 @@ def test_a_target_that_changes(repository: Simulated) -> None:
 @pytest.mark.parametrize("consistent", [True, False])
 def test_targets_with_odd_names(repository: Simulated, name: str, consistent: bool) -> None:
     """Asked for under the escaped name, and kept within the folder."""
-    repository.root.signed.consistent_snapshot = consistent
-    next_root(repository)
-    target = repository.add(name, b"contents")
-    repository.publish()
-    if not consistent:
-        unversion(repository, target)
-    assert repository.download(name) == 0
-    assert repository.downloaded == [b"contents"]
+    target = downloaded(repository, name, consistent)
     path = target.get_prefixed_paths()[0] if consistent else name
     assert repository.requested[-1] == f"targets/{quote(path, safe='/')}"
 
